@@ -1,0 +1,106 @@
+# fairseq_ami: `make demo` and `make test` need nothing but Python, make and a C++ compiler; `make help` lists the rest.
+#
+#   PYTHON=...       the Python that the virtual environment is made from   (python3)
+#   VENV=...         where the environment stands                          (.venv)
+#   PY=...           use this Python as it is: nothing is created or installed
+#   TORCH_INDEX=...  one more package index, e.g. https://download.pytorch.org/whl/cpu for the small CPU-only torch
+#   ARGS=...         passed on to the demo or to pytest
+
+PYTHON ?= python3
+VENV ?= .venv
+PY ?=
+TORCH_INDEX ?=
+ARGS ?=
+
+STAMP := $(VENV)/.fairseq_ami-installed
+UNFINISHED := $(VENV)/.fairseq_ami-unfinished
+
+ifeq ($(strip $(PY)),)
+RUN := $(VENV)/bin/python
+READY := $(STAMP)
+else
+RUN := $(PY)
+READY :=
+endif
+
+# The checkout comes first, so that PY= needs the dependencies only. The environment's commands are on the PATH.
+RUN_ENV = PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}" PATH="$(abspath $(dir $(RUN))):$$PATH"
+
+# pip takes the constraints into the isolated builds as well (PIP_CONSTRAINT before pip 25.3, PIP_BUILD_CONSTRAINT since):
+# fairseq needs torch to build, and would otherwise fetch the newest one next to the one that is installed.
+# With CUDA_HOME set, fairseq would compile CUDA extensions that are not used here.
+PIP = env -u CUDA_HOME PIP_CONSTRAINT="$(CURDIR)/constraints.txt" PIP_BUILD_CONSTRAINT="$(CURDIR)/constraints.txt" \
+	$(VENV)/bin/python -m pip --disable-pip-version-check install $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+
+# What is missing is said at once, not by a compiler after minutes.
+define CHECK_MACHINE
+import importlib.util, os, shlex, shutil, sys, sysconfig
+
+def stop(*lines):
+    sys.exit("\n".join(("", "fairseq_ami: cannot make the environment.") + lines + ("",)))
+
+version = "Python %d.%d (%s)" % (sys.version_info[0], sys.version_info[1], sys.executable)
+if sys.version_info < (3, 10):
+    stop(version + " is too old: Python 3.11 or 3.12 is needed.", "Pass another one: make PYTHON=/path/to/python3.11 ...")
+if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
+    stop(version + " cannot make virtual environments.", "On Debian and Ubuntu: apt install python3-venv")
+wheel = sys.version_info[:2] == (3, 12) and sysconfig.get_platform() in ("linux-x86_64", "win-amd64")
+if not wheel:  # fairseq is built from source
+    compilers = [shlex.split(os.environ["CXX"])[0]] if os.environ.get("CXX") else ["c++", "g++", "clang++"]
+    if not any(map(shutil.which, compilers)):
+        stop("No C++ compiler (%s) on the PATH: on this Python fairseq is built from source." % ", ".join(compilers),
+             "On Debian and Ubuntu: apt install build-essential")
+    header = os.path.join(sysconfig.get_path("include"), "Python.h")
+    if not os.path.exists(header):
+        stop("The headers of " + version + " are missing (" + header + ").",
+             "On Debian and Ubuntu: apt install python3-dev")
+endef
+export CHECK_MACHINE
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help venv demo test test-slow gpu-check lint clean distclean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+venv: $(STAMP)  ## make the virtual environment and install everything into it (once)
+
+# An environment that was begun here and not finished is made anew: pip itself may be half-written in it. One that was
+# there before (VENV=...) is never removed, only installed into.
+$(STAMP): setup.py pyproject.toml constraints.txt fairseq_ami/version.py
+	@command -v $(PYTHON) >/dev/null || { echo "fairseq_ami: no '$(PYTHON)' on the PATH: pass PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c "$$CHECK_MACHINE"
+	@if [ -e $(UNFINISHED) ]; then echo "The last installation was interrupted: starting $(VENV) anew."; rm -rf $(VENV); fi
+	@if [ ! -e $(VENV) ]; then mkdir -p $(VENV) && touch $(UNFINISHED); fi
+	@if [ ! -x $(VENV)/bin/python ]; then \
+		echo "Installing into $(VENV): a few minutes, the longest of them for building fairseq."; \
+		$(PYTHON) -m venv $(VENV); \
+	fi
+	$(PIP) --upgrade pip
+	$(PIP) --editable ".[test,demo]"
+	@rm -f $(UNFINISHED)
+	@touch $@
+
+demo: $(READY)  ## the whole of AMI on an embedded corpus, on the CPU: a table and a figure at the end
+	@$(RUN_ENV) $(RUN) examples/toy/run_demo.py $(ARGS)
+
+test: $(READY)  ## the tests of a few minutes
+	@$(RUN_ENV) $(RUN) -m pytest $(ARGS)
+
+test-slow: $(READY)  ## the tests that train until a score is reached
+	@$(RUN_ENV) $(RUN) -m pytest -m slow $(ARGS)
+
+gpu-check: $(READY)  ## the tests that need a CUDA device
+	@$(RUN_ENV) $(RUN) -m pytest -m gpu $(ARGS)
+
+lint: $(READY)  ## ruff, if it is installed (extra `dev`)
+	@if $(RUN) -m ruff --version >/dev/null 2>&1; then $(RUN) -m ruff check .; \
+	else echo "ruff is not installed: $(RUN) -m pip install ruff" >&2; exit 1; fi
+
+clean:  ## remove builds, caches and the demo's output; the environment stays
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache demo-output
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
+
+distclean: clean  ## clean, and remove .venv too
+	rm -rf .venv

@@ -1,0 +1,148 @@
+"""Reading checkpoints: safely, with messages that say what to do.
+
+Nothing here builds a network; see ``models/paired.py`` for that.
+"""
+
+import argparse
+import logging
+import os
+import pickle
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+
+from fairseq_ami.errors import AMIError
+
+logger = logging.getLogger(__name__)
+
+
+def allow_checkpoint_classes() -> None:
+    """Let ``torch.load(weights_only=True)`` read the few plain classes that fairseq stores.
+
+    ``argparse.Namespace`` holds the settings of a legacy architecture; the numpy ones are the BLEU
+    counts that ``--eval-bleu`` leaves in the meters. Everything else stays refused.
+    """
+    reconstruct = np.zeros(1).__reduce__()[0]
+    torch.serialization.add_safe_globals(
+        [
+            argparse.Namespace,
+            np.ndarray,
+            np.dtype,
+            type(np.dtype(np.int64)),
+            type(np.dtype(np.float64)),
+            (reconstruct, "numpy.core.multiarray._reconstruct"),
+            (reconstruct, "numpy._core.multiarray._reconstruct"),
+        ]
+    )
+
+
+def read_checkpoint(path: str, what: str = "checkpoint", lazily: bool = False) -> Dict[str, Any]:
+    """The contents of a fairseq checkpoint, on the CPU.
+
+    Args:
+        path: the file.
+        what: what the user calls it, for messages.
+        lazily: map the file instead of reading all tensors.
+
+    Raises:
+        AMIError: missing, damaged, not a checkpoint of fairseq, or a pickle that wants to run code.
+    """
+    if not os.path.isfile(path):
+        raise AMIError(f"{what}: there is no file {path}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=lazily and zipfile.is_zipfile(path))
+    except pickle.UnpicklingError as error:
+        if "Unsupported" in str(error) or "not allowed" in str(error).lower():
+            raise AMIError(
+                f"{what}: {path} was refused: it holds more than weights and plain settings, and loading it could "
+                f"run code. Do not load it unless you trust where it comes from ({first_line(error)})"
+            ) from error
+        raise AMIError(f"{what}: {path} cannot be read as a checkpoint; it may be damaged") from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise AMIError(
+            f"{what}: {path} cannot be read; it may be truncated or damaged ({first_line(error)})"
+        ) from error
+    if not isinstance(state, dict) or "model" not in state or not (state.get("cfg") or state.get("args")):
+        raise AMIError(f"{what}: {path} is not a fairseq checkpoint (no model or no settings in it)")
+    return state
+
+
+def first_line(error: BaseException) -> str:
+    text = [line for line in str(error).splitlines() if line.strip()]
+    wanted = [line for line in text if "GLOBAL" in line or "global" in line]
+    return (wanted or text or [type(error).__name__])[0].strip()[:200]
+
+
+def part_of(state: Dict[str, Any], name: str) -> Dict[str, Any]:
+    """The ``model``, ``task``, ... settings of a checkpoint as a plain dict, whichever fairseq wrote it."""
+    if state.get("cfg"):
+        part = state["cfg"][name]
+        if OmegaConf.is_config(part):
+            part = OmegaConf.to_container(part)
+    else:
+        part = state["args"]
+    return dict(vars(part)) if isinstance(part, argparse.Namespace) else dict(part or {})
+
+
+# ---------------------------------------------------------------------- resuming
+
+
+def is_readable(path: str) -> bool:
+    """Whether *path* is a whole archive: a truncated one has lost the table at its end."""
+    return os.path.isfile(path) and zipfile.is_zipfile(path)
+
+
+def newest_readable(folder: str, but: str) -> Optional[str]:
+    """The newest whole checkpoint in *folder*, leaving out the file *but*."""
+    files = [p for p in Path(folder).glob("checkpoint*.pt") if str(p) != but and is_readable(str(p))]
+    return str(max(files, key=lambda p: p.stat().st_mtime)) if files else None
+
+
+def restore_path(save_dir: str, restore_file: str) -> Optional[str]:
+    """The checkpoint from which fairseq is going to resume, or None.
+
+    fairseq writes ``checkpoint_last.pt`` as a plain copy: a kill in the middle leaves half a file. Then
+    the newest whole checkpoint takes its place, and the half one is kept beside it.
+
+    Raises:
+        AMIError: the file is damaged and no other can stand in.
+    """
+    is_last = restore_file == "checkpoint_last.pt"
+    path = os.path.join(save_dir, restore_file) if is_last else restore_file
+    if not os.path.exists(path):
+        return None
+    if is_readable(path):
+        return path
+    other = newest_readable(save_dir, path) if is_last else None
+    if other is None:
+        raise AMIError(
+            f"{path} is truncated or damaged, and no other checkpoint in {save_dir} can be read. Move it away to "
+            "start again, or name a whole checkpoint with --restore-file"
+        )
+    os.replace(path, path + ".damaged")
+    copy_atomically(other, path)
+    logger.warning("%s was damaged (kept as %s.damaged): resuming from %s", path, path, other)
+    return path
+
+
+def copy_atomically(source: str, target: str) -> None:
+    """Copy a file so that *target* is never half written."""
+    temporary = f"{target}.tmp{os.getpid()}"
+    shutil.copyfile(source, temporary)
+    os.replace(temporary, target)
+
+
+def save_atomically(state: Any, path: str) -> None:
+    """``torch.save`` so that *path* is never half written."""
+    temporary = f"{path}.tmp{os.getpid()}"
+    try:
+        torch.save(state, temporary)
+        os.replace(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)

@@ -1,0 +1,57 @@
+"""The `fairseq-ami` command. A verb is a module of this folder with `add_arguments(parser)` and `run(args) -> int`."""
+
+import argparse
+import importlib
+import os
+import sys
+from typing import Optional, Sequence
+
+from fairseq_ami.errors import AMIError
+from fairseq_ami.version import __version__
+
+PROG = "fairseq-ami"
+
+# Verb -> its line in --help. The lines stand here so that only the module of the chosen verb is imported.
+VERBS = {
+    "user-dir": "print the folder to give to --user-dir",
+    "export": "write a plain fairseq checkpoint, or a self-contained folder, from a trained pair",
+    "average": "average the parameters of several checkpoints",
+    "rerank": "rerank an n-best list by forward score, backward score and length",
+}
+
+EXIT_USER_ERROR = 2  # as argparse does for a wrong command line
+EXIT_INTERRUPTED = 130  # 128 + SIGINT and 128 + SIGPIPE, as a shell reports them
+EXIT_BROKEN_PIPE = 141
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run one verb; returns the exit code. Errors that the user can mend are one line on stderr, without a traceback."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        args = build_parser(argv[0] if argv else None).parse_args(argv)
+        code = args.run(args)
+        sys.stdout.flush()  # so that a closed pipe is met here, not while the interpreter shuts down
+        return int(code or 0)
+    except AMIError as error:
+        print(f"{PROG}: error: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # `... | head` is no error. Nothing more can be written, and the flush at exit must not complain either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+
+
+def build_parser(verb: Optional[str]) -> argparse.ArgumentParser:
+    """The parser that knows all verbs by name, and the options of `verb` only."""
+    parser = argparse.ArgumentParser(prog=PROG, description="Tools around fairseq_ami checkpoints.")
+    parser.add_argument("--version", action="version", version=f"{PROG} {__version__}")
+    subparsers = parser.add_subparsers(dest="verb", metavar="verb", required=True)
+    for name, line in VERBS.items():
+        subparser = subparsers.add_parser(name, help=line, description=line[0].upper() + line[1:] + ".")
+        if name == verb:
+            module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
+            module.add_arguments(subparser)
+            subparser.set_defaults(run=module.run)
+    return parser

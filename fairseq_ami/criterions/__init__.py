@@ -1,0 +1,1 @@
+from fairseq_ami.criterions import ami_minimax  # noqa: F401

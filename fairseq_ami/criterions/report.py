@@ -1,0 +1,54 @@
+"""Sums from the criterion -> ratios in fairseq's logs."""
+
+import math
+from typing import Any, Dict, List, Tuple
+
+from fairseq.logging import metrics
+
+# name -> (numerator, denominator): averages over everything logged in the interval; nats unless said
+RATIOS: Dict[str, Tuple[str, str]] = {
+    "forward_nll": ("forward_nll", "forward_nll_tokens"),
+    "backward_nll_real": ("backward_nll_real", "backward_nll_real_tokens"),
+    "backward_nll_fake": ("backward_nll_fake", "backward_nll_fake_tokens"),
+    "reward": ("reward_sum", "reward_count"),
+    "baseline": ("baseline_sum", "reward_count"),
+    "multiplier": ("multiplier_sum", "reward_count"),
+    "vim_bound": ("log_q_sum", "reward_count"),
+    "vim_bound_token": ("log_q_sum", "log_q_tokens"),
+    "vim_bound_common": ("log_q_common_sum", "reward_count"),
+    "vim_bound_token_common": ("log_q_common_sum", "log_q_tokens"),
+    "entropy": ("entropy_sum", "entropy_count"),
+    "length_ratio": ("sample_tokens", "sample_reference_tokens"),
+    "cut_samples": ("sample_cut", "sample_rows"),
+    "noise_norm": ("noise_norm_sum", "sample_rows"),
+}
+
+
+def _total(logs: List[Dict[str, Any]], key: str) -> float:
+    return float(sum(log.get(key, 0) for log in logs))
+
+
+def log_metrics(logs: List[Dict[str, Any]]) -> None:
+    """Log the loss in bits (fairseq's custom), and every ratio whose sums are there."""
+    size = _total(logs, "sample_size")
+    if size > 0:
+        metrics.log_scalar("loss", _total(logs, "loss") / size / math.log(2), size, round=3)
+    present = {key for log in logs for key in log}
+    if "valid_nll" in present:
+        tokens = _total(logs, "ntokens")
+        if tokens > 0:
+            metrics.log_scalar("nll_loss", _total(logs, "valid_nll") / tokens / math.log(2), tokens, round=3)
+            metrics.log_derived("ppl", lambda meters: round(2 ** meters["nll_loss"].avg, 2))
+    for name, (numerator, denominator) in RATIOS.items():
+        count = _total(logs, denominator)
+        if numerator in present and count > 0:
+            metrics.log_scalar(name, _total(logs, numerator) / count, count, round=4)
+    count = _total(logs, "reward_count")
+    if "reward_square" in present and count > 0:
+        mean = _total(logs, "reward_sum") / count
+        variance = max(_total(logs, "reward_square") / count - mean**2, 0.0)
+        metrics.log_scalar("reward_std", math.sqrt(variance), count, round=4)
+    if {"backward_nll_fake", "backward_nll_real"} <= present and "log_q_tokens" in present:
+        metrics.log_derived(
+            "nll_gap", lambda meters: round(meters["backward_nll_fake"].avg - meters["backward_nll_real"].avg, 4)
+        )

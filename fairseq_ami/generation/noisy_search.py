@@ -1,0 +1,66 @@
+"""Beam search under several draws of the latent noise: a diverse n-best list."""
+
+from typing import Any, Dict, List, Optional
+
+import torch
+from fairseq.sequence_generator import EnsembleModel, SequenceGenerator
+from torch import Tensor
+
+from fairseq_ami.errors import AMIError
+from fairseq_ami.generation.random_streams import stream_keys
+from fairseq_ami.models.paired import PairedModel
+
+GENERATION_STREAM = 2
+
+
+class _NoisyEnsemble(EnsembleModel):
+    """fairseq's ensemble whose encoder outputs are perturbed with the current keys."""
+
+    keys: Optional[Tensor] = None
+
+    def forward_encoder(self, net_input: Dict[str, Tensor]) -> Optional[List[Any]]:
+        outs = super().forward_encoder(net_input)
+        return [self.models[i].perturb(out, self.keys)[0] for i, out in enumerate(outs)]
+
+
+class NoisySearch:
+    """Runs *generator* once a draw (one noise a hypothesis, drawn before the beam is expanded).
+
+    Args:
+        generator: a stock generator; its search and its settings are used as they are.
+        models: pairs with a noise network.
+        draws: noises for each source; the best hypothesis of each goes into the n-best list.
+        seed: of the noise.
+
+    Raises:
+        AMIError: a model without a noise network, or in its backward direction.
+    """
+
+    def __init__(self, generator: SequenceGenerator, models: List[Any], draws: int, seed: int):
+        for model in models:
+            if not isinstance(model, PairedModel) or model.latent_noise is None:
+                raise AMIError("--latent-noise-draws needs a model with a noise network (ami_* without --no-latent-noise)")
+            if model.direction != "forward":
+                raise AMIError("--latent-noise-draws: only the forward direction has a noise network")
+        self.generator, self.draws, self.seed = generator, draws, seed
+        self.generator.model = _NoisyEnsemble(models)
+        self.generator.model.eval()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.generator, name)
+
+    def cuda(self) -> "NoisySearch":
+        self.generator.cuda()
+        return self
+
+    @torch.no_grad()
+    def generate(self, models: List[Any], sample: Dict[str, Any], **kwargs: Any) -> List[List[Dict[str, Tensor]]]:
+        """One hypothesis a draw for each source, best score first."""
+        ids = sample["id"].to(sample["net_input"]["src_tokens"].device)
+        keys = stream_keys(self.seed, 0, GENERATION_STREAM, ids, self.draws).view(-1, self.draws)
+        found: List[List[Dict[str, Tensor]]] = [[] for _ in range(len(ids))]
+        for draw in range(self.draws):
+            self.generator.model.keys = keys[:, draw]
+            for row, hypotheses in enumerate(self.generator.generate(models, sample, **kwargs)):
+                found[row].extend(hypotheses[:1])
+        return [sorted(row, key=lambda h: -float(h["score"])) for row in found]

@@ -1,0 +1,67 @@
+"""The distribution that training samples come from, and their log-probability under it."""
+
+from dataclasses import dataclass
+from typing import Tuple
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Policy:
+    """P(T'|S) as it is sampled: temperature, top-k and top-p, without the symbols that no text holds.
+
+    Sampling and rescoring both go through :meth:`log_probs`, so that the gradient is that of the
+    distribution which drew the samples.
+
+    Args:
+        banned: symbol ids that are never drawn (padding, begin of sentence).
+        temperature: divides the logits.
+        topk: keep the k likeliest symbols; 0 keeps all.
+        topp: keep the smallest set of likeliest symbols with at least this probability; 1 keeps all.
+    """
+
+    banned: Tuple[int, ...]
+    temperature: float = 1.0
+    topk: int = 0
+    topp: float = 1.0
+
+    def log_probs(self, logits: Tensor) -> Tensor:
+        """Normalised log-probabilities, float32, of the shape of *logits* (..., vocabulary)."""
+        logits = logits.float()
+        if self.temperature != 1.0:
+            logits = logits / self.temperature
+        if self.banned:
+            index = torch.tensor(self.banned, device=logits.device)
+            logits = logits.index_fill(-1, index, float("-inf"))
+        if self.topk > 0 or self.topp < 1.0:
+            logits = logits.masked_fill(self._cut(logits.detach()), float("-inf"))
+        return torch.log_softmax(logits, dim=-1)
+
+    def _cut(self, logits: Tensor) -> Tensor:
+        """True where top-k or top-p drops a symbol."""
+        cut = torch.zeros_like(logits, dtype=torch.bool)
+        if 0 < self.topk < logits.size(-1):
+            cut |= logits < logits.topk(self.topk, dim=-1).values[..., -1:]
+        if self.topp < 1.0:
+            ordered, index = logits.sort(dim=-1, descending=True)
+            probability = ordered.softmax(-1)
+            before = probability.cumsum(-1) - probability
+            cut |= torch.zeros_like(cut).scatter(-1, index, before >= self.topp)
+        return cut
+
+
+def draw(log_probs: Tensor, uniform: Tensor) -> Tensor:
+    """Inverse-CDF sampling: one symbol a row from one uniform number a row.
+
+    Args:
+        log_probs: shape (rows, vocabulary).
+        uniform: numbers in (0, 1), shape (rows,).
+
+    Returns:
+        Symbol ids, shape (rows,). A symbol of probability 0 is never drawn.
+    """
+    cdf = log_probs.exp().cumsum(-1)
+    # the sum is 1 only to rounding: scale the threshold instead of clamping the result
+    threshold = uniform.unsqueeze(1) * cdf[:, -1:]
+    return torch.searchsorted(cdf, threshold, right=True).squeeze(1).clamp(max=cdf.size(1) - 1)

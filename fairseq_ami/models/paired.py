@@ -1,0 +1,263 @@
+"""Forward network P(T|S), backward network Q(S|T) and latent-noise network in one fairseq model.
+
+Networks only: no loss is computed here.
+"""
+
+import logging
+from argparse import Namespace
+from types import SimpleNamespace
+from typing import Any, Dict, List, Optional, Tuple
+
+import torch
+import torch.nn as nn
+from fairseq.models import BaseFairseqModel
+from omegaconf import DictConfig, OmegaConf, open_dict
+from torch import Tensor
+
+from fairseq_ami.errors import AMIError
+from fairseq_ami.generation.random_streams import normal
+from fairseq_ami.models.pretrained import load_network_weights, network_settings
+from fairseq_ami.modules import LatentNoise, root_mean_square
+
+logger = logging.getLogger(__name__)
+
+DIRECTIONS = ("forward", "backward")
+
+
+def add_pair_args(parser: Any) -> None:
+    """Flags of the pair itself; those of its networks are added by the architectures."""
+    parser.add_argument("--forward-checkpoint", help="fairseq checkpoint of P(T|S); its architecture is taken over")
+    parser.add_argument("--backward-checkpoint", help="fairseq checkpoint of Q(S|T); its architecture is taken over")
+    parser.add_argument("--no-latent-noise", action="store_true", help="no noise network (the paper's AMI w/o LNS)")
+    parser.add_argument("--noise-scale", type=float, help="factor on the latent noise (default: 0.1; the paper: 1)")
+    parser.add_argument("--noise-hidden-dim", type=int, help="hidden units of the noise network (default: its input)")
+
+
+def pair_defaults(args: Any) -> None:
+    args.forward_checkpoint = getattr(args, "forward_checkpoint", None)
+    args.backward_checkpoint = getattr(args, "backward_checkpoint", None)
+    args.no_latent_noise = getattr(args, "no_latent_noise", False)
+    args.noise_scale = getattr(args, "noise_scale", 0.1)
+    args.noise_hidden_dim = getattr(args, "noise_hidden_dim", None)
+
+
+def as_namespace(args: Any) -> Namespace:
+    """A copy as a plain Namespace, from argparse or from hydra."""
+    if isinstance(args, DictConfig):
+        return Namespace(**OmegaConf.to_container(args, resolve=True))
+    return Namespace(**vars(args))
+
+
+class PairedModel(BaseFairseqModel):
+    """Two encoder-decoders and a noise network; behaves like one of the two when it decodes.
+
+    Args:
+        forward_model: P(T|S).
+        backward_model: Q(S|T).
+        latent_noise: the noise network, or None.
+        direction: the network that :meth:`forward`, :attr:`encoder` and :attr:`decoder` stand for.
+
+    Subclasses give ``network_class`` (the fairseq model) and ``latent`` (where z sits).
+    """
+
+    network_class: Any
+    latent: Any
+
+    def __init__(
+        self, forward_model: Any, backward_model: Any, latent_noise: Optional[LatentNoise], direction: str = "forward"
+    ):
+        super().__init__()
+        self.forward_model = forward_model
+        self.backward_model = backward_model
+        self.latent_noise = latent_noise
+        self.direction = direction
+        for player, network in self.player_networks().items():
+            for parameter in network.parameters():
+                parameter.param_group = player
+
+    # ------------------------------------------------------------------ building
+
+    @classmethod
+    def build_model(cls, args: Any, task: Any) -> "PairedModel":
+        """Build the pair for *task*, which may be any task with two dictionaries.
+
+        Everything that rebuilds the networks is written into *args* (and so into the checkpoint): the
+        settings of each network and the languages of the training run.
+
+        Raises:
+            AMIError: checkpoints that do not fit, or languages that are not those of the pair.
+        """
+        direction = cls._languages(args, task)
+        dictionaries = [task.source_dictionary, task.target_dictionary]
+        if direction == "backward":
+            dictionaries.reverse()
+        settings = cls._network_settings(args)
+        networks = {}
+        for name, (source, target) in zip(DIRECTIONS, (dictionaries, dictionaries[::-1])):
+            view = SimpleNamespace(source_dictionary=source, target_dictionary=target)
+            try:
+                networks[name] = cls.network_class.build_model(Namespace(**settings[name]), view)
+            except ValueError as error:
+                raise AMIError(f"the {name} network cannot be built: {error}") from error
+        noise = None
+        if not args.no_latent_noise:
+            dim = cls.latent.dim(networks["forward"])
+            noise = LatentNoise(dim, args.noise_hidden_dim or dim, args.noise_scale)
+        return cls(networks["forward"], networks["backward"], noise, direction)
+
+    @classmethod
+    def _languages(cls, args: Any, task: Any) -> str:
+        """The direction in which *task* uses the pair. fairseq stores inferred languages as None, so
+        the resolved ones are kept in the model's own settings."""
+        asked = (getattr(task.cfg, "source_lang", None), getattr(task.cfg, "target_lang", None))
+        pair = getattr(args, "pair_languages", None)
+        if pair is None:
+            set_args(args, pair_languages=list(asked))
+            return "forward"
+        if list(pair) == list(asked):
+            return "forward"
+        if list(pair) == list(asked)[::-1]:
+            return "backward"
+        raise AMIError(
+            f"this model translates {pair[0]} -> {pair[1]} and back; it was asked for {asked[0]} -> {asked[1]}. "
+            f"Pass -s {pair[0]} -t {pair[1]} (or the two swapped)"
+        )
+
+    @classmethod
+    def _network_settings(cls, args: Any) -> Dict[str, Dict[str, Any]]:
+        """Settings of both networks: stored ones, else those of the checkpoints, else the command line's."""
+        stored = getattr(args, "network_settings", None)
+        if stored is not None:
+            return OmegaConf.to_container(stored) if isinstance(stored, DictConfig) else stored
+        given = vars(as_namespace(args))
+        settings = {
+            name: network_settings(given, given[f"{name}_checkpoint"], cls.network_class, name) for name in DIRECTIONS
+        }
+        set_args(args, network_settings=settings)
+        return settings
+
+    def load_pretrained(self, args: Any) -> None:
+        """Copy the weights of ``--forward-checkpoint`` and ``--backward-checkpoint`` into the networks.
+
+        Raises:
+            AMIError: a checkpoint that is missing, damaged, or of another network or dictionary.
+        """
+        for name in DIRECTIONS:
+            path = getattr(args, f"{name}_checkpoint")
+            if path:
+                load_network_weights(getattr(self, f"{name}_model"), path, name)
+                logger.info("%s network: weights of %s", name, path)
+
+    # ------------------------------------------------------------------ players
+
+    def player_networks(self) -> Dict[str, nn.Module]:
+        """The players of the game and their networks."""
+        networks = {"forward": self.forward_model, "backward": self.backward_model}
+        if self.latent_noise is not None:
+            networks["noise"] = self.latent_noise
+        return networks
+
+    def set_players(self, players: Any) -> None:
+        """Let only *players* require gradients, so that the others cost no backward pass and no exchange."""
+        for player, network in self.player_networks().items():
+            for parameter in network.parameters():
+                parameter.requires_grad = player in players
+
+    # ------------------------------------------------------------------ one network at a time
+
+    @staticmethod
+    def encode(network: Any, tokens: Tensor, lengths: Tensor) -> Any:
+        """Encoder output of *network*; rows may come in any order of length."""
+        return network.encoder(tokens, src_lengths=lengths)
+
+    def run(self, network: Any, net_input: Dict[str, Tensor]) -> Tensor:
+        """Teacher-forced logits of *network*, shape (batch, length, vocabulary)."""
+        encoder_out = self.encode(network, net_input["src_tokens"], net_input["src_lengths"])
+        return network.decoder(net_input["prev_output_tokens"], encoder_out=encoder_out)[0]
+
+    def perturb(self, encoder_out: Any, keys: Tensor) -> Tuple[Any, Tensor]:
+        """Add latent noise (equation 14) to the forward network's encoder output.
+
+        Args:
+            encoder_out: of the forward network.
+            keys: one random key a row.
+
+        Returns:
+            The perturbed output, and the size of the noise of each row, shape (batch,).
+        """
+        z, mask = self.latent.get(encoder_out)
+        eps = noise_draws(keys, z, mask)
+        delta = self.latent_noise(z, eps, mask)
+        return self.latent.replace(encoder_out, z + delta), root_mean_square(delta, mask)
+
+    # ------------------------------------------------------------------ fairseq's interface
+
+    @property
+    def active(self) -> Any:
+        return self.forward_model if self.direction == "forward" else self.backward_model
+
+    @property
+    def encoder(self) -> Any:
+        return self.active.encoder
+
+    @property
+    def decoder(self) -> Any:
+        return self.active.decoder
+
+    def forward(self, src_tokens: Tensor, src_lengths: Tensor, prev_output_tokens: Tensor, **kwargs: Any) -> Any:
+        """The active network's decoder output, as any fairseq encoder-decoder gives it."""
+        encoder_out = self.encode(self.active, src_tokens, src_lengths)
+        return self.active.decoder(prev_output_tokens, encoder_out=encoder_out, **kwargs)
+
+    def get_normalized_probs(self, net_output: Any, log_probs: bool, sample: Any = None) -> Tensor:
+        return self.active.get_normalized_probs(net_output, log_probs, sample)
+
+    def max_positions(self) -> Tuple[int, int]:
+        """The pair's limits: each side is read by one network and written by the other."""
+        limits: List[Tuple[int, int]] = []
+        for network in (self.active, self.other):
+            limits.append((network.encoder.max_positions(), network.decoder.max_positions()))
+        (source, target), (back_source, back_target) = limits
+        return int(min(source, back_target)), int(min(target, back_source))
+
+    @property
+    def other(self) -> Any:
+        return self.backward_model if self.direction == "forward" else self.forward_model
+
+    def max_decoder_positions(self) -> int:
+        return self.active.decoder.max_positions()
+
+
+def noise_draws(keys: Tensor, z: Tensor, padding_mask: Optional[Tensor]) -> Tensor:
+    """Standard normal eps for z (positions, batch, channels), aligned to the words of each row.
+
+    Left padding moves a sentence's words with the length of its neighbours; its noise must not move.
+    """
+    eps = normal(keys, z.size(0), z.size(2))  # (batch, positions, channels)
+    if padding_mask is not None and padding_mask.any():
+        place = (~padding_mask).long().cumsum(1) - 1
+        eps = eps.gather(1, place.clamp(min=0).unsqueeze(-1).expand_as(eps))
+    return eps.transpose(0, 1)
+
+
+def set_args(args: Any, **values: Any) -> None:
+    """Write settings into the model's configuration, from argparse or from hydra."""
+    if isinstance(args, DictConfig):
+        with open_dict(args):
+            for key, value in values.items():
+                args[key] = value
+    else:
+        for key, value in values.items():
+            setattr(args, key, value)
+
+
+def select_rows(encoder: Any, encoder_out: Any, index: Tensor) -> Any:
+    """Rows of an encoder output (with gradient), as beam search reorders them."""
+    return encoder.reorder_encoder_out(encoder_out, index)
+
+
+def repeat_rows(encoder: Any, encoder_out: Any, count: int, rows: int, device: torch.device) -> Any:
+    """Each row *count* times, neighbours together."""
+    if count == 1:
+        return encoder_out
+    return select_rows(encoder, encoder_out, torch.arange(rows, device=device).repeat_interleave(count))

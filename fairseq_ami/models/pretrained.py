@@ -1,0 +1,99 @@
+"""Taking over stock fairseq networks: their settings, their weights, and what does not fit."""
+
+import argparse
+from typing import Any, Dict, List, Optional
+
+from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY
+
+from fairseq_ami.checkpoints import first_line, part_of, read_checkpoint
+from fairseq_ami.errors import AMIError
+from fairseq_ami.models.settings import FREE_SETTINGS, explicit
+
+
+def setting_names(network_class: Any) -> List[str]:
+    """Names of the settings that *network_class* reads."""
+    parser = argparse.ArgumentParser(add_help=False)
+    network_class.add_args(parser)
+    return [action.dest for action in parser._actions] + ["max_source_positions", "max_target_positions"]
+
+
+def network_settings(given: Dict[str, Any], path: Optional[str], network_class: Any, direction: str) -> Dict[str, Any]:
+    """Settings of one network of the pair: its checkpoint's, or the command line's without one.
+
+    Args:
+        given: the pair's settings.
+        path: a checkpoint of the network, or None.
+        network_class: the fairseq model.
+        direction: ``forward`` or ``backward``.
+
+    Raises:
+        AMIError: the checkpoint is of another model, or the user asked for another size.
+    """
+    names = setting_names(network_class)
+    settings = {name: given[name] for name in names if name in given}
+    if path:
+        stored = part_of(read_checkpoint(path, f"--{direction}-checkpoint", lazily=True), "model")
+        _check_architecture(stored, path, network_class, direction)
+        asked = {k: v for k, v in explicit(given, names).items() if v is not False and k in stored}
+        for name, value in asked.items():
+            if name in FREE_SETTINGS or name in ("max_source_positions", "max_target_positions"):
+                continue
+            if str(stored[name]) != str(value):
+                flag = "--" + name.replace("_", "-")
+                raise AMIError(
+                    f"--{direction}-checkpoint {path} was trained with {flag} {stored[name]}, but {flag} {value} was "
+                    f"given. Leave {flag} out: the architecture is taken from the checkpoint"
+                )
+        settings = {name: stored[name] for name in names if name in stored}
+        settings.update({name: value for name, value in asked.items() if name in FREE_SETTINGS})
+    settings["criterion"] = ""  # fairseq's LSTM looks at it
+    return settings
+
+
+def _check_architecture(stored: Dict[str, Any], path: str, network_class: Any, direction: str) -> None:
+    name = stored.get("arch") or stored.get("_name")
+    found = ARCH_MODEL_REGISTRY.get(name) or MODEL_REGISTRY.get(name)
+    if found is not network_class:
+        wanted = next(key for key, value in MODEL_REGISTRY.items() if value is network_class)
+        raise AMIError(
+            f"--{direction}-checkpoint {path} is of the architecture {name!r}; this --arch needs a stock "
+            f"fairseq {wanted!r} (any of its sizes)"
+        )
+
+
+def load_network_weights(network: Any, path: str, direction: str) -> None:
+    """Copy the weights of a stock checkpoint into *network*.
+
+    Raises:
+        AMIError: the weights do not fit, most often another dictionary.
+    """
+    weights = read_checkpoint(path, f"--{direction}-checkpoint")["model"]
+    for side in ("encoder", "decoder"):
+        key = f"{side}.embed_tokens.weight"
+        have, want = weights[key].size(0), getattr(network, side).embed_tokens.weight.size(0)
+        if have != want:
+            raise AMIError(
+                f"--{direction}-checkpoint {path}: its {side} knows {have} symbols, the dictionary of this data has "
+                f"{want}. Binarise the data with the dictionary that the checkpoint was trained with "
+                "(fairseq-preprocess --srcdict ... --tgtdict ...)"
+            )
+    try:
+        network.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        raise AMIError(f"--{direction}-checkpoint {path} does not fit its own settings: {first_line(error)}") from error
+
+
+def check_languages(path: str, direction: str, languages: List[Optional[str]]) -> None:
+    """Refuse a checkpoint that says it was trained in the other direction.
+
+    Raises:
+        AMIError: its source and target languages are the wrong way round.
+    """
+    task = part_of(read_checkpoint(path, f"--{direction}-checkpoint", lazily=True), "task")
+    stored = [task.get("source_lang"), task.get("target_lang")]
+    wanted = languages if direction == "forward" else languages[::-1]
+    if None not in stored and None not in wanted and stored != wanted:
+        raise AMIError(
+            f"--{direction}-checkpoint {path} translates {stored[0]} -> {stored[1]}; the {direction} network of this "
+            f"run is {wanted[0]} -> {wanted[1]}. Are --forward-checkpoint and --backward-checkpoint exchanged?"
+        )

@@ -1,0 +1,52 @@
+"""Log-likelihoods of token sequences."""
+
+from typing import Tuple
+
+import torch.nn.functional as F
+from fairseq.criterions.label_smoothed_cross_entropy import label_smoothed_nll_loss
+from torch import Tensor
+
+
+def token_log_probs(log_probs: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+    """log p of each token, 0 where *mask* is False.
+
+    Args:
+        log_probs: shape (batch, length, vocabulary).
+        tokens: shape (batch, length).
+        mask: True where a token counts, shape (batch, length).
+
+    Returns:
+        float32, shape (batch, length).
+    """
+    picked = log_probs.float().gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
+    return picked.masked_fill(~mask, 0.0)
+
+
+def label_smoothed_nll(log_probs: Tensor, target: Tensor, smoothing: float, pad: int) -> Tuple[Tensor, Tensor]:
+    """Smoothed and plain negative log-likelihood, summed over the batch (fairseq's own function).
+
+    Args:
+        log_probs: shape (batch, length, vocabulary).
+        target: shape (batch, length).
+
+    Returns:
+        Two scalars: the loss to minimise, and the plain NLL.
+    """
+    flat = log_probs.reshape(-1, log_probs.size(-1))
+    return label_smoothed_nll_loss(flat, target.reshape(-1), smoothing, ignore_index=pad)
+
+
+def token_log_likelihood(logits: Tensor, target: Tensor, pad: int) -> Tensor:
+    """log p of each target token under a softmax over *logits*, 0 at padding.
+
+    Args:
+        logits: shape (batch, length, vocabulary).
+        target: shape (batch, length).
+
+    Returns:
+        float32, shape (batch, length).
+    """
+    loss = F.cross_entropy(
+        logits.float().reshape(-1, logits.size(-1)), target.reshape(-1), ignore_index=pad, reduction="none"
+    )
+    return -loss.view_as(target)

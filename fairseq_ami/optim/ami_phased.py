@@ -1,0 +1,290 @@
+"""``ami_phased``: one optimizer per player, of which only the player whose phase it is takes a step."""
+
+import copy
+import json
+import logging
+from dataclasses import dataclass, field
+from typing import Any, Dict, Iterable, List, Optional
+
+import torch
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.optim import OPTIMIZER_DATACLASS_REGISTRY, register_optimizer
+from fairseq.optim.composite import CompositeOptimizerConfig, FairseqCompositeOptimizer, OptimizerAndSchedulerConfig
+from fairseq.optim.lr_scheduler import LR_SCHEDULER_DATACLASS_REGISTRY, build_lr_scheduler
+from omegaconf import II, DictConfig, OmegaConf, open_dict
+from torch import Tensor
+
+from fairseq_ami.errors import AMIError
+from fairseq_ami.optim.reward_statistics import RewardStatistics
+from fairseq_ami.optim.weight_box import MODES, clip_weights
+from fairseq_ami.schedules import PRETRAIN
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class AMIPhasedConfig(FairseqDataclass):
+    forward_lr: float = field(default=2e-4, metadata={"help": "learning rate of the forward network"})
+    backward_lr: float = field(default=2e-4, metadata={"help": "learning rate of the backward network"})
+    noise_lr: float = field(default=2e-4, metadata={"help": "learning rate of the noise network"})
+    forward_clip_norm: float = field(default=1.0, metadata={"help": "gradient norm limit, 0 for none"})
+    backward_clip_norm: float = field(default=1.0, metadata={"help": "gradient norm limit, 0 for none"})
+    noise_clip_norm: float = field(default=1.0, metadata={"help": "gradient norm limit, 0 for none"})
+    pretrain_lr: float = field(default=1e-3, metadata={"help": "peak learning rate during --pretrain-updates"})
+    pretrain_warmup_updates: int = field(
+        default=400, metadata={"help": "warm-up of the pretraining; inverse square root decay follows"}
+    )
+    inner_optimizer: str = field(default="adam", metadata={"help": "fairseq optimizer of every player"})
+    inner_optimizer_args: str = field(
+        default='{"adam_betas": "(0.9, 0.98)"}',
+        metadata={"help": "its settings as JSON, by their configuration names"},
+    )
+    inner_lr_scheduler: str = field(
+        default="fixed",
+        metadata={"help": "fairseq scheduler of every player after pretraining; it counts the player's own updates"},
+    )
+    inner_lr_scheduler_args: str = field(default="{}", metadata={"help": "its settings as JSON"})
+    weight_clip: float = field(
+        default=0.01, metadata={"help": "half width of the backward network's weight box (the paper: 0.01)"}
+    )
+    weight_clip_mode: ChoiceEnum(MODES) = field(
+        default="relative",
+        metadata={"help": "box around the weights at the start of the minimax, around 0 (the paper), or no box"},
+    )
+    baseline_decay: float = field(
+        default=0.9, metadata={"help": "weight of the past in the running mean and spread of the rewards"}
+    )
+    half_precision: bool = II("common.fp16")
+    bfloat16: bool = II("common.bf16")
+
+
+def phased(optimizer: Any) -> "AMIPhased":
+    """The phased optimizer inside *optimizer*, which fairseq wraps for half precision.
+
+    Raises:
+        AMIError: another optimizer was chosen.
+    """
+    inner = getattr(optimizer, "fp32_optimizer", optimizer)
+    if not isinstance(inner, AMIPhased):
+        raise AMIError("this task needs --optimizer ami_phased: any other would also move the players that wait")
+    return inner
+
+
+@register_optimizer("ami_phased", dataclass=AMIPhasedConfig)
+class AMIPhased(FairseqCompositeOptimizer):
+    """fairseq's composite optimizer with flat flags, for players that take turns.
+
+    It owns everything that an update changes and a resume must find again: the players' optimizers and
+    update counts, the centres of the weight box, the statistics of the rewards and, in half precision,
+    the float32 weights and the loss scaler (fairseq forgets both).
+    """
+
+    def __init__(self, cfg: AMIPhasedConfig, params: Iterable[Tensor]):
+        params = list(params)
+        if not all(hasattr(parameter, "param_group") for parameter in params):
+            raise AMIError(
+                "ami_phased found parameters that belong to no player. With --fp16 pass --fp16-no-flatten-grads as "
+                "well (the flattened mode mixes all players in one tensor); use it with the ami_* architectures"
+            )
+        # class attributes of the parent, which would be shared by all instances of a process
+        self.optimizers, self.lr_schedulers = {}, {}
+        players = list(dict.fromkeys(parameter.param_group for parameter in params))
+        groups = {player: self._player_config(cfg, player) for player in players}
+        super().__init__(CompositeOptimizerConfig(groups=groups), params)
+        self.settings = cfg
+        self.lr_scheduler = None  # an outer --lr-scheduler must not find it
+        self.pretrain_schedulers = {player: self._pretrain_scheduler(player) for player in players}
+        self.counts = {name: 0 for name in [PRETRAIN, *players]}
+        self.rewards = RewardStatistics(cfg.baseline_decay)
+        self.anchor: Optional[List[Tensor]] = None
+        self.scaler: Any = None
+        self._scaler_state: Optional[Dict[str, Any]] = None
+        self.stats: Dict[str, float] = {}
+        self.active: str = players[0]
+        self.phase = PRETRAIN
+
+    # ------------------------------------------------------------------ building
+
+    @staticmethod
+    def _player_config(cfg: AMIPhasedConfig, player: str) -> OptimizerAndSchedulerConfig:
+        lr = getattr(cfg, f"{player}_lr")
+        optimizer = _structured(OPTIMIZER_DATACLASS_REGISTRY, "--inner-optimizer", cfg.inner_optimizer)
+        _update(optimizer, cfg.inner_optimizer_args, "--inner-optimizer-args")
+        scheduler = _structured(LR_SCHEDULER_DATACLASS_REGISTRY, "--inner-lr-scheduler", cfg.inner_lr_scheduler)
+        _update(scheduler, cfg.inner_lr_scheduler_args, "--inner-lr-scheduler-args")
+        if cfg.inner_lr_scheduler == "reduce_lr_on_plateau":
+            raise AMIError("--inner-lr-scheduler reduce_lr_on_plateau never sees the validation loss: choose another")
+        for part in (optimizer, scheduler):
+            with open_dict(part):
+                part.lr = [lr]
+        return OptimizerAndSchedulerConfig(optimizer=optimizer, lr_scheduler=scheduler, lr=[lr])
+
+    def _pretrain_scheduler(self, player: str) -> Any:
+        scheduler = _structured(LR_SCHEDULER_DATACLASS_REGISTRY, "", "inverse_sqrt")
+        with open_dict(scheduler):
+            scheduler.warmup_updates = max(1, self.settings.pretrain_warmup_updates)
+            scheduler.warmup_init_lr = 0.0
+            scheduler.lr = [self.settings.pretrain_lr]
+        return build_lr_scheduler(scheduler, self.optimizers[player])
+
+    # ------------------------------------------------------------------ what the trainer sees
+
+    def set_lr(self, lr: float) -> None:
+        """Ignored: fairseq's default outer scheduler would set every player to --lr."""
+
+    def get_lr(self) -> float:
+        """Learning rate of the player that moved last."""
+        return self.optimizers[self.active].param_groups[0]["lr"]
+
+    @property
+    def params(self) -> Iterable[Tensor]:
+        """All parameters (the parent asks its inner optimizers for groups)."""
+        for group in self.param_groups:
+            yield from group["params"]
+
+    def clip_grad_norm(self, max_norm: float, aggregate_norm_fn: Any = None) -> Tensor:
+        """Total norm over all players; called once a step, before fp16 looks for an overflow."""
+        self.rewards.hold()
+        return super().clip_grad_norm(max_norm, aggregate_norm_fn)
+
+    def step(self, closure: Any = None, scale: float = 1.0, groups: Any = None) -> None:
+        """Clip, step and (the backward network) box the players in the set *groups*.
+
+        Raises:
+            AMIError: *groups* is missing: a stock task would move every player.
+        """
+        if not groups or isinstance(groups, str):
+            raise AMIError("ami_phased steps only the players that its task names: use an ami_* task")
+        for player in sorted(groups):
+            self._clip_player(player)
+        super().step(closure, scale, groups)
+        if self.phase == "backward":
+            # here, because fairseq copies the float32 weights over the half ones right after
+            self._box()
+
+    def _clip_player(self, player: str) -> None:
+        weights = self.optimizers[player].params
+        limit = getattr(self.settings, f"{player}_clip_norm")
+        grads = [p.grad for p in weights if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(grads) if grads else torch.zeros(())
+        if limit > 0 and norm > limit:
+            torch._foreach_mul_(grads, limit / norm)
+        self.stats[f"gnorm_{player}"] = float(norm)
+
+    # ------------------------------------------------------------------ called by the task, once per applied update
+
+    def start_update(self, phase: str, players: Iterable[str]) -> None:
+        """Set the phase and the learning rates of the update to come."""
+        self.phase = phase
+        for player in players:
+            if phase == PRETRAIN:
+                self.pretrain_schedulers[player].step_update(self.counts[PRETRAIN] + 1)
+            else:
+                self.lr_schedulers[player].step_update(self.counts[player])
+            self.stats[f"lr_{player}"] = self.optimizers[player].param_groups[0]["lr"]
+            self.active = player
+
+    def capture_anchor(self) -> None:
+        """Keep the backward network as it is now: the centre of its box, and the common Q of the reports."""
+        if self.anchor is None and "backward" in self.optimizers:
+            self.anchor = [p.detach().float().clone() for p in self.optimizers["backward"].params]
+
+    def finish_update(self, group: Any = None) -> None:
+        """Count the update and move the statistics of its rewards (collective over *group*)."""
+        self.counts[self.phase] += 1
+        self.rewards.commit(self.phase, group)
+
+    def _box(self) -> None:
+        """Weight clipping of the backward network."""
+        mode = str(self.settings.weight_clip_mode)
+        if mode == "none":
+            return
+        centres = self.anchor if mode == "relative" else None
+        weights = list(self.optimizers["backward"].params)
+        self.stats["clipped_fraction"] = clip_weights(weights, self.settings.weight_clip, centres)
+
+    # ------------------------------------------------------------------ state
+
+    def _master_weights(self) -> Dict[str, List[Tensor]]:
+        return {player: list(optimizer.params) for player, optimizer in self.optimizers.items()}
+
+    @property
+    def _keeps_masters(self) -> bool:
+        return bool(self.settings.half_precision or self.settings.bfloat16)
+
+    def state_dict(self) -> Dict[str, Any]:
+        """States of the inner optimizers, and under ``ami`` all that is ours."""
+        state = super().state_dict()
+        masters = None
+        if self._keeps_masters:
+            masters = {player: [p.detach() for p in weights] for player, weights in self._master_weights().items()}
+        state["ami"] = {
+            "counts": dict(self.counts),
+            "rewards": self.rewards.state_dict(),
+            "anchor": self.anchor,
+            "masters": masters,
+            "scaler": dict(vars(self.scaler)) if self.scaler is not None else None,
+            "stats": dict(self.stats),
+        }
+        return state
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Dict[str, Any], optimizer_overrides: Any = None) -> None:
+        """Take back what :meth:`state_dict` gave.
+
+        Raises:
+            AMIError: the state of another optimizer, or of other players.
+        """
+        own = state.get("ami")
+        players = {key for key in state if key not in ("ami", "loss_scale")}
+        if own is None or players != set(self.optimizers):
+            raise AMIError(
+                f"the checkpoint holds optimizer states of {sorted(players)}, this run has the players "
+                f"{sorted(self.optimizers)}: resume with the settings of the first run, or start a new one with "
+                "--restore-file and --reset-optimizer"
+            )
+        super().load_state_dict(state, optimizer_overrides)
+        self.counts.update(own["counts"])
+        self.rewards.load_state_dict(own["rewards"])
+        self.stats = dict(own["stats"])
+        self._scaler_state = own["scaler"]
+        weights = self._master_weights()
+        device = weights[self.active][0].device
+        self.anchor = None if own["anchor"] is None else [t.to(device, copy=True) for t in own["anchor"]]
+        if own["masters"] is not None and self._keeps_masters:
+            for player, saved in own["masters"].items():
+                for weight, value in zip(weights[player], saved):
+                    weight.copy_(value)
+
+    def attach_scaler(self, scaler: Any) -> None:
+        """Adopt the loss scaler of fairseq's half-precision wrapper, and give it back its saved state."""
+        if scaler is None or self.scaler is scaler:
+            return
+        self.scaler = scaler
+        if self._scaler_state is not None:
+            vars(scaler).update(self._scaler_state)
+            self._scaler_state = None
+
+
+def _structured(registry: Dict[str, Any], flag: str, name: str) -> DictConfig:
+    if name not in registry:
+        raise AMIError(f"{flag}: fairseq has no {name!r}; choose one of {', '.join(sorted(registry))}")
+    node = OmegaConf.structured(registry[name]())
+    with open_dict(node):
+        node._name = name
+        # fields that fairseq fills in from the rest of its configuration
+        for key, value in copy.deepcopy(OmegaConf.to_container(node, resolve=False)).items():
+            if isinstance(value, str) and value.startswith("${"):
+                node[key] = [0] if key in ("lr", "update_freq") else (0 if key == "max_update" else False)
+    return node
+
+
+def _update(node: DictConfig, text: str, flag: str) -> None:
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise AMIError(f"{flag} is not JSON: {error}") from error
+    for key, value in values.items():
+        if key not in node:
+            raise AMIError(f"{flag}: {node._name} has no setting {key!r}; it has {', '.join(map(str, node))}")
+        node[key] = value

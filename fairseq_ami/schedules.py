@@ -1,0 +1,94 @@
+"""Update number -> phase: who plays when. Pure, so that resumes and workers agree by construction."""
+
+import re
+from dataclasses import dataclass
+from typing import Dict, FrozenSet, List, Tuple
+
+from fairseq_ami.errors import AMIError
+
+PLAYERS = ("noise", "forward", "backward")
+PRETRAIN = "pretrain"
+
+
+def parse_phase_cycle(text: str) -> List[Tuple[str, int]]:
+    """``noise=4,forward=8,backward=8`` -> [("noise", 4), ("forward", 8), ("backward", 8)].
+
+    Raises:
+        AMIError: not of this form, an unknown or repeated player, or a length below 1.
+    """
+    cycle: List[Tuple[str, int]] = []
+    for part in str(text).split(","):
+        match = re.fullmatch(r"\s*(\w+)\s*=\s*(-?\d+)\s*", part)
+        if match is None:
+            raise AMIError(f"--phase-cycle: cannot read {part!r}; write it like noise=4,forward=8,backward=8")
+        player, length = match.group(1), int(match.group(2))
+        if player not in PLAYERS:
+            raise AMIError(f"--phase-cycle: unknown player {player!r}; the players are {', '.join(PLAYERS)}")
+        if player in dict(cycle):
+            raise AMIError(f"--phase-cycle: {player} stands there twice")
+        if length < 1:
+            raise AMIError(
+                f"--phase-cycle: {player}={length}; a phase has at least one update (leave the player out to drop it)"
+            )
+        cycle.append((player, length))
+    return cycle
+
+
+@dataclass(frozen=True)
+class PhaseSchedule:
+    """Pretraining, then the noise alone, then the cycle for ever.
+
+    Args:
+        cycle: (player, updates) in the order in which they play.
+        players: who takes part; the phases of the others are dropped.
+        pretrain_updates: updates of maximum likelihood on both networks at the start.
+        noise_updates: updates of the noise network alone after that.
+    """
+
+    cycle: Tuple[Tuple[str, int], ...]
+    players: FrozenSet[str]
+    pretrain_updates: int = 0
+    noise_updates: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.active_cycle:
+            wanted = ", ".join(sorted(self.players)) or "none"
+            raise AMIError(f"--phase-cycle has no phase of a player that takes part ({wanted})")
+        for name in ("pretrain_updates", "noise_updates"):
+            if getattr(self, name) < 0:
+                raise AMIError(f"--{name.replace('_', '-')} must not be negative")
+
+    @property
+    def active_cycle(self) -> List[Tuple[str, int]]:
+        return [(player, length) for player, length in self.cycle if player in self.players]
+
+    @property
+    def minimax_start(self) -> int:
+        """The first update of the cycle."""
+        return self.pretrain_updates + (self.noise_updates if "noise" in self.players else 0)
+
+    def phase(self, update: int) -> str:
+        """``pretrain``, ``noise``, ``forward`` or ``backward`` at update number *update* (from 0)."""
+        if update < self.pretrain_updates:
+            return PRETRAIN
+        if update < self.minimax_start:
+            return "noise"
+        cycle = self.active_cycle
+        place = (update - self.minimax_start) % sum(length for _, length in cycle)
+        for player, length in cycle:
+            if place < length:
+                return player
+            place -= length
+        raise AssertionError("unreachable")
+
+    def stepped(self, update: int) -> FrozenSet[str]:
+        """The players whose weights move at *update*."""
+        phase = self.phase(update)
+        return frozenset({"forward", "backward"}) if phase == PRETRAIN else frozenset({phase})
+
+    def counts(self, updates: int) -> Dict[str, int]:
+        """How often each phase is played in the first *updates* updates."""
+        counts = {PRETRAIN: 0, **{player: 0 for player in PLAYERS}}
+        for update in range(updates):
+            counts[self.phase(update)] += 1
+        return counts

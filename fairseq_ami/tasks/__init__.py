@@ -1,0 +1,1 @@
+from fairseq_ami.tasks import ami_translation  # noqa: F401

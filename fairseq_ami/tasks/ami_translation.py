@@ -1,0 +1,202 @@
+"""``ami_translation``: parallel data for a forward and a backward network that take turns."""
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any, Dict, FrozenSet, Optional, Tuple
+
+import torch
+from fairseq.distributed import utils as distributed_utils
+from fairseq.logging import metrics
+from fairseq.tasks import register_task
+from fairseq.tasks.translation import TranslationConfig, TranslationTask
+from omegaconf import II
+from torch import Tensor
+
+from fairseq_ami.criterions.ami_minimax import AMIMinimax, Step
+from fairseq_ami.errors import AMIError
+from fairseq_ami.generation.noisy_search import NoisySearch
+from fairseq_ami.models.paired import PairedModel
+from fairseq_ami.optim import AMIPhased, phased
+from fairseq_ami.schedules import PLAYERS, PRETRAIN, PhaseSchedule, parse_phase_cycle
+from fairseq_ami.tasks import patience, start
+from fairseq_ami.tasks.settings import RunSettings, check_settings
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class AMITranslationConfig(TranslationConfig, RunSettings):
+    pretrain_updates: int = field(
+        default=0, metadata={"help": "updates of maximum likelihood on both networks before anything else"}
+    )
+    noise_updates: int = field(
+        default=0, metadata={"help": "updates of the noise network alone before the first cycle (the paper: 5000)"}
+    )
+    phase_cycle: str = field(
+        default="noise=4,forward=8,backward=8",
+        metadata={"help": "who plays for how many updates, in turn (the paper: noise=5000,forward=35,backward=10000)"},
+    )
+    latent_noise_draws: int = field(
+        default=0,
+        metadata={"help": "at generation: decode each source under this many draws of the latent noise (n-best)"},
+    )
+
+
+@register_task("ami_translation", dataclass=AMITranslationConfig)
+class AMITranslation(TranslationTask):
+    """fairseq's translation task over a :class:`PairedModel`. Orchestration only: which player's turn it
+    is, what the criterion is told, what is stepped and counted."""
+
+    cfg: AMITranslationConfig
+
+    def __init__(self, cfg: AMITranslationConfig, src_dict: Any, tgt_dict: Any):
+        super().__init__(cfg, src_dict, tgt_dict)
+        self.schedule: Optional[PhaseSchedule] = None
+        self._model_players: FrozenSet[str] = frozenset()
+        self._optimizer: Optional[AMIPhased] = None
+        self._to_check: Tuple[str, ...] = ()
+        self._forward_updates_seen = -1
+
+    # ------------------------------------------------------------------ building
+
+    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
+        """Build the pair; when training, resume or take over the pretrained networks.
+
+        Raises:
+            AMIError: settings, checkpoints or languages that do not fit.
+        """
+        resuming = None
+        if not from_checkpoint:
+            check_settings(self.cfg)
+            resuming = start.find_checkpoint(self.cfg)
+            start.prepare(cfg, self.cfg, resuming)
+        model = super().build_model(cfg, from_checkpoint)
+        if not isinstance(model, PairedModel):
+            if from_checkpoint:
+                return model  # a plain network, decoded with this task
+            raise AMIError("the task ami_translation needs a pair of networks: --arch ami_transformer or ami_lstm")
+        if not from_checkpoint and resuming is None:
+            model.load_pretrained(cfg)
+            self._to_check = start.pretrained(cfg)
+        self._model_players = frozenset(model.player_networks())
+        return model
+
+    def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> Any:
+        criterion = super().build_criterion(cfg, from_checkpoint)
+        if isinstance(criterion, AMIMinimax):
+            self.schedule = PhaseSchedule(
+                tuple(parse_phase_cycle(self.cfg.phase_cycle)),
+                criterion.players & self._model_players,
+                self.cfg.pretrain_updates,
+                self.cfg.noise_updates,
+            )
+            logger.info("phases: %s", self.schedule)
+        return criterion
+
+    def build_generator(self, models: Any, args: Any, seq_gen_cls: Any = None, **kwargs: Any) -> Any:
+        """fairseq's generator; with ``--latent-noise-draws`` one that searches under several noises."""
+        generator = super().build_generator(models, args, seq_gen_cls, **kwargs)
+        if self.cfg.latent_noise_draws > 0 and not getattr(args, "score_reference", False):
+            return NoisySearch(generator, models, self.cfg.latent_noise_draws, self.cfg.seed)
+        return generator
+
+    # ------------------------------------------------------------------ training
+
+    def train_step(
+        self, sample: Any, model: Any, criterion: Any, optimizer: Any, update_num: int, ignore_grad: bool = False
+    ) -> Tuple[Tensor, Any, Dict[str, Any]]:
+        """Loss and gradients of the player whose phase it is.
+
+        Raises:
+            AMIError: another criterion or optimizer, or a loss that is not a number.
+        """
+        if self.schedule is None:
+            raise AMIError("the task ami_translation trains with --criterion ami_minimax")
+        inner = self._adopt(optimizer)
+        phase = self.schedule.phase(update_num)
+        model.train()
+        model.set_num_updates(update_num)
+        model.set_players(self.schedule.stepped(update_num))
+        if phase != PRETRAIN:
+            inner.capture_anchor()
+        if self._to_check:
+            start.check_networks(model, criterion, sample, self._to_check)
+            self._to_check = ()
+        step = Step(phase, update_num, *self._reward_statistics(inner, phase))
+        with torch.set_grad_enabled(not ignore_grad), torch.autograd.profiler.record_function("forward"):
+            loss, size, log = criterion(model, sample, step)
+        log["phase"] = 0
+        if ignore_grad:  # a dummy batch on a worker without data: no gradient, no statistics
+            return loss * 0, size, log
+        self._check_finite(loss, phase, update_num)
+        if "reward_count" in log:
+            sums = [float(log[key]) for key in ("reward_count", "reward_sum", "reward_square")]
+            inner.rewards.add(phase, torch.tensor(sums, dtype=torch.float64))
+        with torch.autograd.profiler.record_function("backward"):
+            optimizer.backward(loss)
+        return loss, size, log
+
+    def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
+        """Step the player whose phase it is; called once per applied update."""
+        inner = self._adopt(optimizer)
+        players = self.schedule.stepped(update_num)
+        inner.start_update(self.schedule.phase(update_num), players)
+        optimizer.step(groups=set(players))
+        world = self.cfg.distributed_world_size
+        inner.finish_update(distributed_utils.get_data_parallel_group() if world > 1 else None)
+
+    def _adopt(self, optimizer: Any) -> AMIPhased:
+        inner = phased(optimizer)
+        inner.attach_scaler(getattr(optimizer, "scaler", None))
+        self._optimizer = inner
+        return inner
+
+    @staticmethod
+    def _reward_statistics(optimizer: AMIPhased, phase: str) -> Tuple[Optional[float], Optional[float]]:
+        if not optimizer.rewards.ready(phase):
+            return None, None
+        return optimizer.rewards.mean[phase], optimizer.rewards.std(phase)
+
+    def _check_finite(self, loss: Tensor, phase: str, update_num: int) -> None:
+        # half precision recovers from overflows by itself; with several workers fairseq compares them
+        if self.cfg.fp16 or self.cfg.distributed_world_size > 1 or bool(torch.isfinite(loss)):
+            return
+        raise AMIError(
+            f"the loss of update {update_num} ({phase} phase) is {loss.item()}: training stops, the checkpoints written "
+            f"before it in {self.cfg.save_dir} are whole. Lower --{'pretrain' if phase == PRETRAIN else phase}-lr or "
+            "--policy-weight, or clip (--weight-clip-mode relative, --fake-loss unlikelihood)"
+        )
+
+    # ------------------------------------------------------------------ validation and logs
+
+    def begin_valid_epoch(self, epoch: int, model: Any) -> None:
+        """Keep ``--patience`` from counting validations between which the forward network did not move."""
+        super().begin_valid_epoch(epoch, model)
+        if self._optimizer is not None:
+            seen = self._optimizer.counts["forward"] + self._optimizer.counts[PRETRAIN]
+            if seen == self._forward_updates_seen:
+                patience.forgive()
+            self._forward_updates_seen = seen
+
+    def valid_step(self, sample: Any, model: Any, criterion: Any, **kwargs: Any) -> Tuple[Tensor, Any, Dict]:
+        common = self._optimizer.anchor if self._optimizer is not None else None
+
+        def with_common(model: Any, sample: Any) -> Any:
+            return criterion(model, sample, common=common) if isinstance(criterion, AMIMinimax) else criterion(model, sample)
+
+        return super().valid_step(sample, model, with_common, **kwargs)
+
+    def reduce_metrics(self, logging_outputs: Any, criterion: Any) -> None:
+        super().reduce_metrics(logging_outputs, criterion)
+        if self._optimizer is not None and any("phase" in log for log in logging_outputs):
+            order = (PRETRAIN, *PLAYERS)
+            metrics.log_scalar("phase", order.index(self._optimizer.phase), weight=0, round=0)
+            for name, value in self._optimizer.stats.items():
+                metrics.log_scalar(name, value, weight=0, round=6)
+
+    def get_checkpoint_dict(self) -> Dict[str, Any]:
+        """What fairseq keeps of the run beside the model: here, how long --patience has waited."""
+        return {type(self).__name__: patience.state()}
+
+    def set_checkpoint_dict(self, state: Dict[str, Any]) -> None:
+        patience.restore(state)

@@ -1,0 +1,63 @@
+"""The settings of the whole run that the task has to know, and which of them cannot work."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import II
+
+from fairseq_ami.errors import AMIError
+
+
+@dataclass
+class RunSettings:
+    """Interpolated from the rest of fairseq's configuration; none of them is a flag of the task."""
+
+    seed: int = II("common.seed")
+    fp16: bool = II("common.fp16")
+    bf16: bool = II("common.bf16")
+    amp: bool = II("common.amp")
+    memory_efficient_fp16: bool = II("common.memory_efficient_fp16")
+    memory_efficient_bf16: bool = II("common.memory_efficient_bf16")
+    fp16_no_flatten_grads: bool = II("common.fp16_no_flatten_grads")
+    distributed_world_size: int = II("distributed_training.distributed_world_size")
+    ddp_backend: str = II("distributed_training.ddp_backend")
+    zero_sharding: str = II("distributed_training.zero_sharding")
+    use_bmuf: bool = II("optimization.use_bmuf")
+    save_dir: str = II("checkpoint.save_dir")
+    restore_file: str = II("checkpoint.restore_file")
+    reset_optimizer: bool = II("checkpoint.reset_optimizer")
+    no_save: bool = II("checkpoint.no_save")
+    no_save_optimizer_state: bool = II("checkpoint.no_save_optimizer_state")
+
+
+def check_settings(cfg: Any) -> None:
+    """Refuse what would train wrongly without saying so.
+
+    Raises:
+        AMIError: with what to pass instead.
+    """
+    if cfg.amp:
+        raise AMIError("--amp cannot step one player at a time: use --fp16 --fp16-no-flatten-grads")
+    if cfg.memory_efficient_fp16 or cfg.memory_efficient_bf16:
+        raise AMIError(
+            "--memory-efficient-fp16 and -bf16 have no float32 weights to clip and cannot resume: use --fp16 "
+            "--fp16-no-flatten-grads"
+        )
+    if cfg.fp16 and not cfg.fp16_no_flatten_grads:
+        raise AMIError(
+            "--fp16 mixes the players in one flat tensor: pass --fp16-no-flatten-grads as well"
+        )
+    if cfg.use_bmuf:
+        raise AMIError("--use-bmuf averages whole models: it cannot train players that take turns")
+    if cfg.zero_sharding != "none":
+        raise AMIError("--zero-sharding is not supported with ami_phased: leave it at none")
+    if cfg.distributed_world_size > 1 and cfg.ddp_backend not in ("legacy_ddp", "no_c10d"):
+        raise AMIError(
+            f"--ddp-backend {cfg.ddp_backend} expects every network in every update: with several workers pass "
+            "--ddp-backend legacy_ddp"
+        )
+    if cfg.no_save_optimizer_state and not cfg.no_save:
+        raise AMIError(
+            "--no-save-optimizer-state would start every resume at update 0, with the pretraining and noise stages "
+            "again: leave it out (fairseq-ami export writes small checkpoints)"
+        )

@@ -1,0 +1,106 @@
+"""How a training run starts: fresh, from pretrained networks, or where another one stopped."""
+
+import logging
+import math
+from typing import Any, Callable, Optional, Tuple
+
+import torch
+from fairseq.distributed import utils as distributed_utils
+
+from fairseq_ami.checkpoints import part_of, read_checkpoint, restore_path
+from fairseq_ami.data import reverse_sample
+from fairseq_ami.errors import AMIError
+from fairseq_ami.models.paired import DIRECTIONS, set_args
+from fairseq_ami.models.pretrained import check_languages
+from fairseq_ami.modules import dropout_off
+from fairseq_ami.objectives import token_log_likelihood
+
+logger = logging.getLogger(__name__)
+
+# changing one of these in the middle of a run would give another meaning to its update numbers
+SCHEDULE = ("phase_cycle", "pretrain_updates", "noise_updates")
+
+
+def find_checkpoint(cfg: Any) -> Optional[str]:
+    """The checkpoint to resume from, or None; the first worker mends a damaged one before the others look."""
+    return _first_worker_first(lambda: restore_path(cfg.save_dir, cfg.restore_file))
+
+
+def _first_worker_first(action: Callable[[], Optional[str]]) -> Optional[str]:
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if not distributed or distributed_utils.get_global_rank() == 0:
+        result = action()
+    if distributed:
+        torch.distributed.barrier()
+        if distributed_utils.get_global_rank() > 0:
+            result = action()
+    return result
+
+
+def prepare(model_cfg: Any, task_cfg: Any, resuming: Optional[str]) -> None:
+    """Take over the networks' settings from the checkpoint to resume, or check those to start from.
+
+    Raises:
+        AMIError: a resume that cannot continue the run, or pretrained networks of the other direction.
+    """
+    if resuming is None:
+        languages = [task_cfg.source_lang, task_cfg.target_lang]
+        for name in DIRECTIONS:
+            path = getattr(model_cfg, f"{name}_checkpoint", None)
+            if path:
+                check_languages(path, name, languages)
+        return
+    state = read_checkpoint(resuming, "checkpoint to resume from", lazily=True)
+    saved = part_of(state, "model")
+    if "network_settings" not in saved:
+        raise AMIError(f"{resuming} is no checkpoint of a pair of networks: choose another --save-dir or --restore-file")
+    set_args(model_cfg, network_settings=saved["network_settings"], pair_languages=saved["pair_languages"])
+    if task_cfg.reset_optimizer or state.get("last_optimizer_state") is None:
+        if task_cfg.pretrain_updates or task_cfg.noise_updates:
+            raise AMIError(
+                f"resuming {resuming} without optimizer state starts at update 0: the pretraining and noise stages "
+                "would run again. Pass --pretrain-updates 0 --noise-updates 0"
+            )
+        logger.warning("%s: no optimizer state is taken over, updates are counted from 0", resuming)
+        return
+    before = part_of(state, "task")
+    objective = part_of(state, "criterion").get("objective")
+    if objective is not None:
+        logger.info("resuming a run with objective %s", objective)
+    changed = [name for name in SCHEDULE if name in before and str(before[name]) != str(getattr(task_cfg, name))]
+    if changed:
+        was = ", ".join(f"--{name.replace('_', '-')} {before[name]}" for name in changed)
+        raise AMIError(
+            f"{resuming} was written with {was}: resume with the same phases, or start a new run from it with "
+            "--restore-file, --reset-optimizer and another --save-dir"
+        )
+
+
+def pretrained(model_cfg: Any) -> Tuple[str, ...]:
+    """Which networks came from a checkpoint."""
+    return tuple(name for name in DIRECTIONS if getattr(model_cfg, f"{name}_checkpoint"))
+
+
+@torch.no_grad()
+def check_networks(model: Any, criterion: Any, sample: Any, names: Tuple[str, ...]) -> None:
+    """Refuse pretrained networks that do worse than chance on the first batch.
+
+    fairseq checkpoints carry no dictionary and often no languages; with a joint dictionary nothing else
+    tells a network of the other direction, or one whose dictionary has other symbols in the same number.
+
+    Raises:
+        AMIError: worse than a uniform guess.
+    """
+    batches = {"forward": sample, "backward": reverse_sample(sample, criterion.pad, criterion.eos)}
+    for name in names:
+        network, batch = getattr(model, f"{name}_model"), batches[name]
+        with dropout_off(network):
+            logits = model.run(network, batch["net_input"])
+        nll = -token_log_likelihood(logits, batch["target"], criterion.pad).sum() / batch["ntokens"]
+        chance = math.log(logits.size(-1))
+        logger.info("%s network: %.3f nats a token on the first batch", name, nll)
+        if nll > chance:
+            raise AMIError(
+                f"--{name}-checkpoint does worse than chance on this data ({nll:.2f} nats a token, uniform is "
+                f"{chance:.2f}): it was trained in the other direction, or with another dictionary"
+            )
