@@ -270,3 +270,12 @@ def judge(source: str, output: str) -> str:
                 return "informative"
             best = "generic"
     return best
+
+
+def shares(sources: Sequence[str], outputs: Sequence[str]) -> Dict[str, float]:
+    """The share of "informative", "generic" and "wrong" outputs."""
+    if not sources or len(sources) != len(outputs):
+        raise ValueError(f"{len(sources)} sources and {len(outputs)} outputs")
+    verdicts = [judge(*pair) for pair in zip(sources, outputs)]
+    return {kind: verdicts.count(kind) / len(verdicts)
+            for kind in ("informative", "generic", "wrong")}

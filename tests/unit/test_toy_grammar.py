@@ -13,7 +13,7 @@ import pytest
 TOY = Path(__file__).resolve().parents[2] / "examples" / "toy"
 sys.path.insert(0, str(TOY))
 
-from analysis import Sampler, all_translations, german, judge, references  # noqa: E402
+from analysis import Sampler, all_translations, german, judge, references, shares  # noqa: E402
 from grammar import ADJECTIVE, NOUN, english, parse  # noqa: E402
 from make_corpus import corpus_files, generate, main, write_corpus  # noqa: E402
 
@@ -111,6 +111,15 @@ def test_valid_but_generic(source, target):
 ])
 def test_wrong(source, target):
     assert judge(source, target) == "wrong"
+
+
+def test_shares():
+    outputs = ["der Hund schläft .", "der Pudel schläft .", "ein Hund schläft .", ""]
+    assert shares(["the poodle sleeps ."] * 4, outputs) == {
+        "informative": 0.25, "generic": 0.25, "wrong": 0.5}
+    for lengths in ((0, 0), (1, 2)):
+        with pytest.raises(ValueError):
+            shares(["the poodle sleeps ."] * lengths[0], outputs[:lengths[1]])
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Raw captions -> tokens -> subwords -> binary. Takes the folder DATA, or downloads Multi30k task 1.
+. "$(dirname "$0")/common.sh"
+URL=https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw
+if [ -z "$DATA" ]; then
+  DATA=$WORK/raw
+  mkdir -p "$DATA"
+  for split in train val test_2016_flickr; do for lang in en de; do
+    [ -s "$DATA/$split.$lang.gz" ] || curl -fsSL "$URL/$split.$lang.gz" | whole "$DATA/$split.$lang.gz"
+  done; done
+fi
+mkdir -p "$TEXT"
+for split in train val test_2016_flickr; do for lang in en de; do
+  file=$DATA/$split.$lang.gz
+  [ -s "$file" ] || { echo "1_prepare.sh: there is no $file; set DATA to the folder of the raw files" >&2; exit 2; }
+  [ -s "$TEXT/$split.tok.$lang" ] || gzip -dc "$file" | sacremoses -l "$lang" -q tokenize -a | whole "$TEXT/$split.tok.$lang"
+done; done
+
+codes=$TEXT/bpe.codes
+if [ -n "$CHECKPOINTS" ]; then
+  cp "$CHECKPOINTS/bpe.codes" "$codes"  # the subwords that the checkpoints were trained with
+elif [ ! -s "$codes" ]; then
+  cat "$TEXT"/train.tok.{en,de} | subword-nmt learn-bpe -s "$MERGES" | whole "$codes"
+fi
+for split in train val test_2016_flickr; do for lang in en de; do
+  [ -s "$TEXT/$split.$lang" ] || subword-nmt apply-bpe -c "$codes" < "$TEXT/$split.tok.$lang" | whole "$TEXT/$split.$lang"
+done; done
+
+if [ ! -s "$BIN/dict.en.txt" ] || [ ! -s "$BIN/test.en-de.de.idx" ]; then
+  dictionaries=(--joined-dictionary)
+  [ -z "$CHECKPOINTS" ] || dictionaries=(--srcdict "$CHECKPOINTS/dict.txt" --tgtdict "$CHECKPOINTS/dict.txt")
+  rm -rf "$BIN"
+  fairseq-preprocess -s en -t de --trainpref "$TEXT/train" --validpref "$TEXT/val" --testpref "$TEXT/test_2016_flickr" \
+    "${dictionaries[@]}" --destdir "$BIN.tmp" --workers 1
+  mv "$BIN.tmp" "$BIN"
+fi
+echo "binary data: $BIN"

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Decode test2016 with the networks before and after, and score the detokenised text with sacreBLEU.
+. "$(dirname "$0")/common.sh"
+BEAM=${BEAM:-5}
+raw=${DATA:-$WORK/raw}/test_2016_flickr.$TGT.gz
+gzip -dc "$raw" | whole "$TEXT/test.raw.$TGT"
+
+score() {  # name, checkpoint
+  local out=$RUN/$1
+  mkdir -p "$RUN"
+  fairseq-generate "$BIN" --user-dir "$USER_DIR" -s "$SRC" -t "$TGT" --path "$2" \
+    --beam "$BEAM" --max-tokens 4000 --remove-bpe --quiet --results-path "$out.results"
+  grep '^D-' "$out.results/generate-test.txt" | sort -V | cut -f3 | sacremoses -l "$TGT" -q detokenize | whole "$out.$TGT"
+  printf '%s\t' "$1"
+  sacrebleu "$TEXT/test.raw.$TGT" -i "$out.$TGT" -m bleu --format text
+}
+
+score before "$(pretrained "$SRC" "$TGT")"
+score after "$RUN/checkpoint_best.pt"

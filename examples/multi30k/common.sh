@@ -1,0 +1,41 @@
+# Settings shared by the numbered scripts; every one can be set in the environment.
+set -euo pipefail
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+SRC=${SRC:-en}                       # SRC=de TGT=en trains the other direction
+TGT=${TGT:-de}
+WORK=${WORK:-multi30k-work}          # everything is written below this folder
+DATA=${DATA:-}                       # folder with {train,val,test_2016_flickr}.{en,de}.gz; empty: download
+CHECKPOINTS=${CHECKPOINTS:-}         # folder with en-de.pt, de-en.pt, dict.txt, bpe.codes; empty: pretrain
+SEED=${SEED:-1}
+MERGES=${MERGES:-6000}
+MAX_TOKENS=${MAX_TOKENS:-1000}
+NOISE_UPDATES=${NOISE_UPDATES:-40}
+MAX_UPDATE=${MAX_UPDATE:-1040}
+OBJECTIVE=${OBJECTIVE:-ami}          # ami, mmi, mmi-fixed, mle
+EXTRA=${EXTRA:-}                     # further options of fairseq-train
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
+
+TEXT=$WORK/text
+BIN=$WORK/bin
+RUN=${RUN:-$WORK/$SRC-$TGT.$OBJECTIVE.$SEED}
+USER_DIR=$(fairseq-ami user-dir)
+mkdir -p "$WORK"
+
+# where network $1-$2 comes from
+pretrained() {
+  if [ -n "$CHECKPOINTS" ]; then echo "$CHECKPOINTS/$1-$2.pt"; else echo "$WORK/mle.$1-$2/checkpoint_best.pt"; fi
+}
+
+# write $1 from standard input, whole or not at all
+whole() { cat > "$1.tmp" && mv "$1.tmp" "$1"; }
+
+train_pair() {  # the minimax, up to update $1; called again it resumes
+  fairseq-train "$BIN" --user-dir "$USER_DIR" --task ami_translation -s "$SRC" -t "$TGT" \
+    --arch ami_transformer --criterion ami_minimax --optimizer ami_phased --objective "$OBJECTIVE" \
+    --forward-checkpoint "$(pretrained "$SRC" "$TGT")" --backward-checkpoint "$(pretrained "$TGT" "$SRC")" \
+    --noise-updates "$NOISE_UPDATES" --label-smoothing 0.1 --max-tokens "$MAX_TOKENS" --seed "$SEED" \
+    --max-update "$1" --save-dir "$RUN" --log-interval 20 --log-format simple --log-file "$RUN.log" \
+    --validate-interval-updates 250 --save-interval-updates 250 --keep-interval-updates 1 --no-epoch-checkpoints \
+    --eval-bleu --eval-bleu-args '{"beam": 5}' --eval-bleu-remove-bpe '@@ ' --eval-tokenized-bleu \
+    --best-checkpoint-metric bleu --maximize-best-checkpoint-metric --num-workers 1 $EXTRA
+}
