@@ -14,6 +14,7 @@ ARGS ?=
 
 STAMP := $(VENV)/.fairseq_ami-installed
 UNFINISHED := $(VENV)/.fairseq_ami-unfinished
+TEMPORARY := $(VENV)/.fairseq_ami-tmp
 
 ifeq ($(strip $(PY)),)
 RUN := $(VENV)/bin/python
@@ -26,11 +27,14 @@ endif
 # The checkout comes first, so that PY= needs the dependencies only. The environment's commands are on the PATH.
 RUN_ENV = PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}" PATH="$(abspath $(dir $(RUN))):$$PATH"
 
-# pip takes the constraints into the isolated builds as well (PIP_CONSTRAINT before pip 25.3, PIP_BUILD_CONSTRAINT since):
-# fairseq needs torch to build, and would otherwise fetch the newest one next to the one that is installed.
-# With CUDA_HOME set, fairseq would compile CUDA extensions that are not used here.
-PIP = env -u CUDA_HOME PIP_CONSTRAINT="$(CURDIR)/constraints.txt" PIP_BUILD_CONSTRAINT="$(CURDIR)/constraints.txt" \
-	$(VENV)/bin/python -m pip --disable-pip-version-check install $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+# fairseq needs torch to build. The constraints must hold in that isolated build too, or pip fetches the newest torch
+# for it: PIP_CONSTRAINT sees to it in older versions of pip, PIP_BUILD_CONSTRAINT in newer ones. The build unpacks a
+# whole torch (1 to 5 GB), too much for many a /tmp in memory: hence TMPDIR. With CUDA_HOME set, fairseq would compile
+# CUDA extensions that are not used here.
+CONSTRAINTS = $(CURDIR)/constraints.txt
+PIP = env -u CUDA_HOME TMPDIR="$(abspath $(TEMPORARY))" PIP_CONSTRAINT="$(CONSTRAINTS)" \
+	PIP_BUILD_CONSTRAINT="$(CONSTRAINTS)" $(VENV)/bin/python -m pip --disable-pip-version-check install \
+	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 # What is missing is said at once, not by a compiler after minutes.
 define CHECK_MACHINE
@@ -41,7 +45,7 @@ def stop(*lines):
 
 version = "Python %d.%d (%s)" % (sys.version_info[0], sys.version_info[1], sys.executable)
 if sys.version_info < (3, 10):
-    stop(version + " is too old: Python 3.11 or 3.12 is needed.", "Pass another one: make PYTHON=/path/to/python3.11 ...")
+    stop(version + " is too old: Python 3.11 or 3.12 is needed.", "Pass another: make PYTHON=/path/to/python3.11 ...")
 if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
     stop(version + " cannot make virtual environments.", "On Debian and Ubuntu: apt install python3-venv")
 wheel = sys.version_info[:2] == (3, 12) and sysconfig.get_platform() in ("linux-x86_64", "win-amd64")
@@ -69,17 +73,19 @@ venv: $(STAMP)  ## make the virtual environment and install everything into it (
 # An environment that was begun here and not finished is made anew: pip itself may be half-written in it. One that was
 # there before (VENV=...) is never removed, only installed into.
 $(STAMP): setup.py pyproject.toml constraints.txt fairseq_ami/version.py
-	@command -v $(PYTHON) >/dev/null || { echo "fairseq_ami: no '$(PYTHON)' on the PATH: pass PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@command -v $(PYTHON) >/dev/null || \
+		{ echo "fairseq_ami: no '$(PYTHON)' on the PATH: pass PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -c "$$CHECK_MACHINE"
 	@if [ -e $(UNFINISHED) ]; then echo "The last installation was interrupted: starting $(VENV) anew."; rm -rf $(VENV); fi
 	@if [ ! -e $(VENV) ]; then mkdir -p $(VENV) && touch $(UNFINISHED); fi
 	@if [ ! -x $(VENV)/bin/python ]; then \
-		echo "Installing into $(VENV): a few minutes, the longest of them for building fairseq."; \
+		echo "Installing into $(VENV): a few minutes, most of them for fetching torch and building fairseq."; \
 		$(PYTHON) -m venv $(VENV); \
 	fi
+	@rm -rf $(TEMPORARY) && mkdir -p $(TEMPORARY)
 	$(PIP) --upgrade pip
 	$(PIP) --editable ".[test,demo]"
-	@rm -f $(UNFINISHED)
+	@rm -rf $(TEMPORARY) $(UNFINISHED)
 	@touch $@
 
 demo: $(READY)  ## the whole of AMI on an embedded corpus, on the CPU: a table and a figure at the end

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import find_namespace_packages, setup
 
 ROOT = Path(__file__).resolve().parent
 
@@ -20,8 +20,8 @@ def read_long_description() -> str:
 
 
 INSTALL_REQUIRES = [
-    # PyPI's fairseq 0.12.2 cannot be imported on Python >= 3.11; fairseq-fixed is fairseq's main branch with that repaired,
-    # under the same import name. Who has another repaired fairseq installs with `pip install --no-deps .`
+    # PyPI's fairseq 0.12.2 cannot be imported on Python >= 3.11; fairseq-fixed is fairseq's main branch with that
+    # repaired, under the same import name. Who has another repaired fairseq installs with `pip install --no-deps .`
     'fairseq-fixed==0.12.3.1; python_version >= "3.11"',
     'fairseq>=0.12.2; python_version < "3.11"',
     "torch>=2.6",  # checkpoints are loaded with weights_only=True, which is safe from this version on
@@ -43,7 +43,8 @@ setup(
     license="MIT",
     license_files=["LICENSE"],
     python_requires=">=3.10",
-    packages=find_packages(include=["fairseq_ami", "fairseq_ami.*"]),
+    # Namespace packages as well: folders that hold nothing but YAML files must get into the wheel, without a warning.
+    packages=find_namespace_packages(include=["fairseq_ami", "fairseq_ami.*"], exclude=["*.__pycache__*"]),
     package_data={"fairseq_ami": ["**/*.yaml", "**/*.yml", "**/*.json", "**/*.txt"]},
     include_package_data=True,
     zip_safe=False,  # --user-dir needs a real folder

@@ -9,12 +9,15 @@ import os
 import pickle
 import shutil
 import zipfile
+from collections import defaultdict
 from pathlib import Path
 from typing import Any, Dict, Optional
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
+from fairseq.distributed import utils as distributed_utils
+from omegaconf import AnyNode, DictConfig, ListConfig, OmegaConf
+from omegaconf.base import ContainerMetadata, Metadata
 
 from fairseq_ami.errors import AMIError
 
@@ -39,6 +42,24 @@ def allow_checkpoint_classes() -> None:
             (reconstruct, "numpy._core.multiarray._reconstruct"),
         ]
     )
+    # a resume with several workers: the first one sends what it read, settings as omegaconf's containers
+    torch.serialization.add_safe_globals(
+        [
+            DictConfig,
+            ListConfig,
+            AnyNode,
+            Metadata,
+            ContainerMetadata,
+            (Any, "typing.Any"),
+            defaultdict,
+            distributed_utils._TensorPlaceholder,
+            *(bool, int, float, str, list, dict),
+        ]
+    )
+
+
+# what torch's messages say when a pickle asks for a class or a function that is not allowed
+_REFUSALS = ("GLOBAL", "allowlisted", "unrecognized function")
 
 
 def read_checkpoint(path: str, what: str = "checkpoint", lazily: bool = False) -> Dict[str, Any]:
@@ -56,17 +77,14 @@ def read_checkpoint(path: str, what: str = "checkpoint", lazily: bool = False) -
         raise AMIError(f"{what}: there is no file {path}")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=lazily and zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error) or "not allowed" in str(error).lower():
+    except Exception as error:  # a damaged pickle can fail in any way: index, struct, assertion errors were seen
+        if isinstance(error, pickle.UnpicklingError) and any(word in str(error) for word in _REFUSALS):
             raise AMIError(
                 f"{what}: {path} was refused: it holds more than weights and plain settings, and loading it could "
                 f"run code. Do not load it unless you trust where it comes from ({first_line(error)})"
             ) from error
-        raise AMIError(f"{what}: {path} cannot be read as a checkpoint; it may be damaged") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise AMIError(
-            f"{what}: {path} cannot be read; it may be truncated or damaged ({first_line(error)})"
-        ) from error
+        reason = type(error).__name__ if isinstance(error, pickle.UnpicklingError) else first_line(error)
+        raise AMIError(f"{what}: {path} cannot be read; it may be truncated or damaged ({reason})") from error
     if not isinstance(state, dict) or "model" not in state or not (state.get("cfg") or state.get("args")):
         raise AMIError(f"{what}: {path} is not a fairseq checkpoint (no model or no settings in it)")
     return state
@@ -133,8 +151,12 @@ def restore_path(save_dir: str, restore_file: str) -> Optional[str]:
 def copy_atomically(source: str, target: str) -> None:
     """Copy a file so that *target* is never half written."""
     temporary = f"{target}.tmp{os.getpid()}"
-    shutil.copyfile(source, temporary)
-    os.replace(temporary, target)
+    try:
+        shutil.copyfile(source, temporary)
+        os.replace(temporary, target)
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
 
 
 def save_atomically(state: Any, path: str) -> None:

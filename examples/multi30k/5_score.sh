@@ -9,7 +9,8 @@ score() {  # name, checkpoint
   local out=$RUN/$1
   mkdir -p "$RUN"
   fairseq-generate "$BIN" --user-dir "$USER_DIR" -s "$SRC" -t "$TGT" --path "$2" \
-    --beam "$BEAM" --max-tokens 4000 --remove-bpe --quiet --results-path "$out.results"
+    --beam "$BEAM" --max-tokens 4000 --remove-bpe --required-batch-size-multiple 1 \
+    --results-path "$out.results" > "$out.log" 2>&1
   grep '^D-' "$out.results/generate-test.txt" | sort -V | cut -f3 | sacremoses -l "$TGT" -q detokenize | whole "$out.$TGT"
   printf '%s\t' "$1"
   sacrebleu "$TEXT/test.raw.$TGT" -i "$out.$TGT" -m bleu --format text

@@ -16,6 +16,7 @@ VERBS = {
     "user-dir": "print the folder to give to --user-dir",
     "export": "write a plain fairseq checkpoint, or a self-contained folder, from a trained pair",
     "average": "average the parameters of several checkpoints",
+    "bound": "VIM bounds and real-minus-synthetic gaps of trained pairs",
     "rerank": "rerank an n-best list by forward score, backward score and length",
 }
 
@@ -25,7 +26,7 @@ EXIT_BROKEN_PIPE = 141
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    """Run one verb; returns the exit code. Errors that the user can mend are one line on stderr, without a traceback."""
+    """Run one verb; returns the exit code. What the user can mend is one message on stderr, without a traceback."""
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         args = build_parser(argv[0] if argv else None).parse_args(argv)

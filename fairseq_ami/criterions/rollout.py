@@ -101,15 +101,16 @@ def roll_out(
 
 
 def _ancestral(network: Any, encoder_out: Any, batch: Dict, settings: SamplerSettings, update: int) -> Samples:
-    longest = settings.max_len_a * int(batch["net_input"]["src_lengths"].max()) + settings.max_len_b
-    max_len = max(1, min(int(longest), int(network.decoder.max_positions()) - 1))
+    # the limit of a sample is that of its own source: it must not move with the batch
+    limits = (settings.max_len_a * batch["net_input"]["src_lengths"] + settings.max_len_b).long()
+    limits = limits.clamp(1, int(network.decoder.max_positions()) - 1).repeat_interleave(settings.num_samples)
     return sample(
         network.decoder,
         encoder_out,
         network.encoder.reorder_encoder_out,
         settings.policy,
         stream_keys(settings.seed, update, TOKEN_STREAM, batch["id"], settings.num_samples),
-        max_len,
+        limits,
         settings.pad,
         settings.eos,
     )

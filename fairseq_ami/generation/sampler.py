@@ -37,7 +37,7 @@ def sample(
     reorder_encoder_out: Callable[[Any, Tensor], Any],
     policy: Policy,
     keys: Tensor,
-    max_len: int,
+    limits: Tensor,
     pad: int,
     eos: int,
 ) -> Samples:
@@ -51,27 +51,32 @@ def sample(
         reorder_encoder_out: selects rows of *encoder_out*.
         policy: the distribution.
         keys: random keys of the rows, shape (rows,).
-        max_len: longest sentence, end symbol included; at least 1.
+        limits: longest sentence of each row, end symbol included; at least 1, shape (rows,).
     """
-    rows = len(keys)
-    numbers = uniform(keys, max_len)
-    tokens = torch.full((rows, max_len + 1), pad, dtype=torch.long, device=keys.device)
+    rows, longest = len(keys), int(limits.max())
+    numbers = uniform(keys, longest)
+    tokens = torch.full((rows, longest + 1), pad, dtype=torch.long, device=keys.device)
     tokens[:, 0] = eos
+    actions = torch.zeros_like(tokens, dtype=torch.bool)
     alive = torch.arange(rows, device=keys.device)
+    going = torch.ones_like(alive, dtype=torch.bool)
     state: Dict[str, Dict[str, Any]] = {}
     length = 1
-    while length < max_len and len(alive) > 0:
+    while True:
+        cut = going & limits[alive].eq(length)  # only the end symbol fits: nobody chooses it
+        tokens[alive[cut], length] = eos
+        keep = (going & ~cut).nonzero().squeeze(1)
+        if len(keep) == 0:
+            break
+        if len(keep) < len(alive):
+            encoder_out = reorder_encoder_out(encoder_out, keep)
+            decoder.reorder_incremental_state_scripting(state, keep)
+            alive = alive[keep]
         out = decoder(tokens[alive, :length], encoder_out=encoder_out, incremental_state=state)
         chosen = draw(policy.log_probs(out[0][:, -1]), numbers[alive, length - 1])
         tokens[alive, length] = chosen
+        actions[alive, length] = True
+        going = chosen.ne(eos)
         length += 1
-        keep = chosen.ne(eos).nonzero().squeeze(1)
-        if 0 < len(keep) < len(alive):
-            encoder_out = reorder_encoder_out(encoder_out, keep)
-            decoder.reorder_incremental_state_scripting(state, keep)
-        alive = alive[keep]
-    actions = tokens.ne(pad)
-    if len(alive) > 0:  # the length limit: an end symbol that nobody chose
-        tokens[alive, length] = eos
-        length += 1
-    return Samples(tokens[:, 1:length], actions[:, 1:length])
+    width = int(tokens.ne(pad).sum(1).max())
+    return Samples(tokens[:, 1:width], actions[:, 1:width])

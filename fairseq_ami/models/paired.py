@@ -148,6 +148,13 @@ class PairedModel(BaseFairseqModel):
                 load_network_weights(getattr(self, f"{name}_model"), path, name)
                 logger.info("%s network: weights of %s", name, path)
 
+    @classmethod
+    def from_pretrained(cls, model_name_or_path: str, *args: Any, **kwargs: Any) -> Any:
+        """A loaded pair with its text interface; see :func:`fairseq_ami.hub.from_pretrained`."""
+        from fairseq_ami.hub import from_pretrained  # the interface knows the models, not they it
+
+        return from_pretrained(model_name_or_path, *args, **kwargs)
+
     # ------------------------------------------------------------------ players
 
     def player_networks(self) -> Dict[str, nn.Module]:

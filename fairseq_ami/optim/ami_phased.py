@@ -12,8 +12,10 @@ from fairseq.optim import OPTIMIZER_DATACLASS_REGISTRY, register_optimizer
 from fairseq.optim.composite import CompositeOptimizerConfig, FairseqCompositeOptimizer, OptimizerAndSchedulerConfig
 from fairseq.optim.lr_scheduler import LR_SCHEDULER_DATACLASS_REGISTRY, build_lr_scheduler
 from omegaconf import II, DictConfig, OmegaConf, open_dict
+from omegaconf.errors import ValidationError
 from torch import Tensor
 
+from fairseq_ami.checkpoints import first_line
 from fairseq_ami.errors import AMIError
 from fairseq_ami.optim.reward_statistics import RewardStatistics
 from fairseq_ami.optim.weight_box import MODES, clip_weights
@@ -54,8 +56,9 @@ class AMIPhasedConfig(FairseqDataclass):
     baseline_decay: float = field(
         default=0.9, metadata={"help": "weight of the past in the running mean and spread of the rewards"}
     )
-    half_precision: bool = II("common.fp16")
-    bfloat16: bool = II("common.bf16")
+    # under these names, which are those of fairseq's own flags: any other would become a flag that is always on
+    fp16: bool = II("common.fp16")
+    bf16: bool = II("common.bf16")
 
 
 def phased(optimizer: Any) -> "AMIPhased":
@@ -210,7 +213,7 @@ class AMIPhased(FairseqCompositeOptimizer):
 
     @property
     def _keeps_masters(self) -> bool:
-        return bool(self.settings.half_precision or self.settings.bfloat16)
+        return bool(self.settings.fp16 or self.settings.bf16)
 
     def state_dict(self) -> Dict[str, Any]:
         """States of the inner optimizers, and under ``ami`` all that is ours."""
@@ -284,7 +287,12 @@ def _update(node: DictConfig, text: str, flag: str) -> None:
         values = json.loads(text)
     except json.JSONDecodeError as error:
         raise AMIError(f"{flag} is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise AMIError(f'{flag} must be a JSON object such as {{"weight_decay": 0.01}}, not {text}')
     for key, value in values.items():
         if key not in node:
             raise AMIError(f"{flag}: {node._name} has no setting {key!r}; it has {', '.join(map(str, node))}")
-        node[key] = value
+        try:
+            node[key] = value
+        except ValidationError as error:
+            raise AMIError(f"{flag}: {key} cannot be {value!r}: {first_line(error)}") from error

@@ -15,6 +15,7 @@ class RunSettings:
     seed: int = II("common.seed")
     fp16: bool = II("common.fp16")
     bf16: bool = II("common.bf16")
+    tpu: bool = II("common.tpu")
     amp: bool = II("common.amp")
     memory_efficient_fp16: bool = II("common.memory_efficient_fp16")
     memory_efficient_bf16: bool = II("common.memory_efficient_bf16")
@@ -36,6 +37,11 @@ def check_settings(cfg: Any) -> None:
     Raises:
         AMIError: with what to pass instead.
     """
+    if cfg.bf16 and cfg.tpu:
+        raise AMIError(
+            "--bf16 on the plain command line makes fairseq look for a TPU: use fairseq-hydra-train with "
+            "common.bf16=true, or --fp16 --fp16-no-flatten-grads"
+        )
     if cfg.amp:
         raise AMIError("--amp cannot step one player at a time: use --fp16 --fp16-no-flatten-grads")
     if cfg.memory_efficient_fp16 or cfg.memory_efficient_bf16:

@@ -2,10 +2,11 @@
 
 import logging
 import math
-from typing import Any, Callable, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 import torch
 from fairseq.distributed import utils as distributed_utils
+from fairseq.models import ARCH_MODEL_REGISTRY
 
 from fairseq_ami.checkpoints import part_of, read_checkpoint, restore_path
 from fairseq_ami.data import reverse_sample
@@ -54,6 +55,7 @@ def prepare(model_cfg: Any, task_cfg: Any, resuming: Optional[str]) -> None:
     saved = part_of(state, "model")
     if "network_settings" not in saved:
         raise AMIError(f"{resuming} is no checkpoint of a pair of networks: choose another --save-dir or --restore-file")
+    _check_same_pair(saved, model_cfg, resuming)
     set_args(model_cfg, network_settings=saved["network_settings"], pair_languages=saved["pair_languages"])
     if task_cfg.reset_optimizer or state.get("last_optimizer_state") is None:
         if task_cfg.pretrain_updates or task_cfg.noise_updates:
@@ -74,6 +76,22 @@ def prepare(model_cfg: Any, task_cfg: Any, resuming: Optional[str]) -> None:
             f"{resuming} was written with {was}: resume with the same phases, or start a new run from it with "
             "--restore-file, --reset-optimizer and another --save-dir"
         )
+
+
+def _check_same_pair(saved: Dict[str, Any], model_cfg: Any, path: str) -> None:
+    """The networks' own settings are taken over; these decide which networks there are."""
+    arch = saved.get("arch") or saved.get("_name")
+    asked = getattr(model_cfg, "arch", None) or getattr(model_cfg, "_name", None)
+    if ARCH_MODEL_REGISTRY.get(arch) is not ARCH_MODEL_REGISTRY.get(asked):
+        raise AMIError(f"{path} is of --arch {arch}, not of {asked}: resume with the same, or choose another --save-dir")
+    for name in ("no_latent_noise", "noise_hidden_dim"):
+        before, now = saved.get(name), getattr(model_cfg, name, None)
+        if before != now:
+            flag = "--" + name.replace("_", "-")
+            raise AMIError(
+                f"{path} was trained with {flag} = {before}, this run has {now}: resume with the settings of the first "
+                "run, or choose another --save-dir"
+            )
 
 
 def pretrained(model_cfg: Any) -> Tuple[str, ...]:

@@ -76,6 +76,14 @@ def test_help_lists_every_verb_without_importing_one(capsys, monkeypatch):
     assert all(verb in text for verb in cli.VERBS)
 
 
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_every_listed_verb_has_its_module(verb, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([verb, "--help"])
+    assert stop.value.code == 0
+    assert verb in capsys.readouterr().out
+
+
 def test_version(capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(["--version"])

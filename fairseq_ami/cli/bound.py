@@ -1,0 +1,82 @@
+"""``fairseq-ami bound``: VIM bounds and real-minus-synthetic gaps of trained pairs, side by side."""
+
+import argparse
+import json
+import os
+import sys
+from typing import Any
+
+from fairseq import checkpoint_utils
+from fairseq.logging import progress_bar
+
+from fairseq_ami.checkpoints import part_of, read_checkpoint
+from fairseq_ami.errors import AMIError
+from fairseq_ami.metrics.information import measure, table
+from fairseq_ami.models import PairedModel
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", help="binarised data")
+    parser.add_argument("--path", nargs="+", required=True, metavar="[NAME=]FILE", help="checkpoints of pairs")
+    parser.add_argument("-s", "--source-lang", help="source language of the pairs (default: as they were trained)")
+    parser.add_argument("-t", "--target-lang", help="target language of the pairs")
+    parser.add_argument("--subset", default="test", help="split of the data (default: test)")
+    parser.add_argument("--common-q", metavar="FILE", help="pair whose backward network is the common Q")
+    parser.add_argument("--frozen-samples", metavar="FILE", help="pair whose forward network draws the frozen samples")
+    parser.add_argument("--max-tokens", type=int, default=4000, help="tokens a batch")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the samples")
+    parser.add_argument("--json", metavar="FILE", help="write the figures to this file as well")
+
+
+def run(args: argparse.Namespace) -> int:
+    named = [entry.split("=", 1) if "=" in entry else [entry, entry] for entry in args.path]
+    if not os.path.isdir(args.data):
+        raise AMIError(f"there is no folder {args.data}")
+    task = _task(args, named[0][1])
+    task.load_dataset(args.subset)
+    common, frozen = (load_pair(path, task) if path else None for path in (args.common_q, args.frozen_samples))
+    rows = {}
+    for name, path in named:
+        pair = load_pair(path, task)
+        rows[name] = measure(pair, _batches(task, args, name), task.target_dictionary, args.seed, common, frozen)
+    for line in table(rows):
+        print("\t".join(line))
+    if args.json:
+        text = json.dumps({name: row.as_dict() for name, row in rows.items()}, indent=2)
+        with open(args.json + ".tmp", "w") as out:
+            out.write(text + "\n")
+        os.replace(args.json + ".tmp", args.json)
+    return 0
+
+
+def _task(args: argparse.Namespace, path: str) -> Any:
+    """The task of the first checkpoint over this data."""
+    state = read_checkpoint(path, "--path", lazily=True)
+    pair = part_of(state, "model").get("pair_languages")
+    if pair is None:
+        raise AMIError(f"{path} is no checkpoint of a pair of networks")
+    overrides = {
+        "data": args.data,
+        "source_lang": args.source_lang or pair[0],
+        "target_lang": args.target_lang or pair[1],
+        "eval_bleu": False,
+    }
+    return checkpoint_utils.load_model_ensemble_and_task([path], arg_overrides=overrides)[2]
+
+
+def load_pair(path: str, task: Any) -> Any:
+    """A paired model in eval mode.
+
+    Raises:
+        AMIError: unreadable, or not a pair.
+    """
+    read_checkpoint(path, "--path", lazily=True)
+    models, _ = checkpoint_utils.load_model_ensemble([path], task=task)
+    if not isinstance(models[0], PairedModel) or models[0].direction != "forward":
+        raise AMIError(f"{path} is no pair of networks in the direction of -s and -t")
+    return models[0].eval()
+
+
+def _batches(task: Any, args: argparse.Namespace, name: str) -> Any:
+    iterator = task.get_batch_iterator(task.dataset(args.subset), max_tokens=args.max_tokens).next_epoch_itr(shuffle=False)
+    return progress_bar.progress_bar(iterator, log_format="tqdm" if sys.stderr.isatty() else "none", prefix=name)

@@ -1,0 +1,197 @@
+"""Rerank n-best lists by forward score, backward score and length; takes the search options of fairseq-generate."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+import warnings
+from dataclasses import asdict
+from typing import Any, Dict, List, Optional, Tuple
+
+import numpy as np
+from fairseq import options
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from sacrebleu.metrics import BLEU
+
+import fairseq_ami
+from fairseq_ami.errors import AMIError
+from fairseq_ami.generation.mmi_decoder import MMIDecoder, Row, Scored, compare
+from fairseq_ami.generation.reranking import SCORES, Tuned, picked, tune
+
+DEFAULT_GRID = "0,0.05,0.1,0.15,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1,1.5,2"
+SCORES_HELP = (
+    "per-token: the search's normalised score + lambda * log Q(S|T')/|S| + gamma * |T'|/|S|; sum: log P + lambda * log Q "
+    "+ gamma * |T'|; natural logarithms (default: per-token)"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Our own options, then those of fairseq-generate."""
+    own = parser.add_argument_group("reranking")
+    own.add_argument("data", help="binarised data, as for fairseq-generate")
+    own.add_argument("-s", "--source-lang", help="source language")
+    own.add_argument("-t", "--target-lang", help="target language")
+    own.add_argument("--backward-path", help="checkpoint of Q(S|T) (default: the pair's own backward network)")
+    own.add_argument("--tune-subset", default="valid", help="the weights are tuned here (default: valid)")
+    own.add_argument("--scores", choices=SCORES, default=SCORES[0], help=SCORES_HELP)
+    grid_help = "to try; 0 is always tried (default: %(default)s)"
+    own.add_argument("--lambda-grid", type=grid, default=DEFAULT_GRID, metavar="X,...", help=f"lambdas {grid_help}")
+    own.add_argument(
+        "--length-grid", type=grid, default="0", metavar="X,...", help=f"gammas (--length-grid=-0.1,0.1) {grid_help}"
+    )
+    own.add_argument("--lambda", dest="weight", type=number, metavar="X", help="use this lambda and tune nothing")
+    own.add_argument("--length-weight", type=number, metavar="X", help="use this gamma (default with --lambda: 0)")
+    own.add_argument("--metric", choices=["bleu"], default="bleu", help="what is tuned for (default: bleu)")
+    own.add_argument(
+        "--bleu-tokenize", choices=sorted(BLEU.TOKENIZERS), default="13a", help="sacreBLEU's tokenizer (default: 13a)"
+    )
+    own.add_argument("--tokenizer", choices=["moses", "nltk", "space"], help="detokenise before BLEU and output")
+    own.add_argument("--nbest-file", help="rerank what fairseq-generate (no --remove-bpe) printed for --gen-subset")
+    own.add_argument("--tune-nbest-file", help="the same for --tune-subset")
+    own.add_argument("--latent-noise-draws", type=int, default=0, help="search under N draws of the latent noise")
+    own.add_argument("--output", required=True, help="reranked hypotheses, one a line in data order")
+    own.add_argument("--json", help="settings, grid and scores as JSON")
+    add_fairseq_arguments(parser)
+
+
+def add_fairseq_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of fairseq-generate under the same names, all those of the search among them."""
+    options.add_generation_args(parser)
+    batches = parser.add_argument_group("batches and machine")
+    batches.add_argument("--gen-subset", default="test", help="what is reranked (default: test)")
+    batches.add_argument("--max-tokens", type=int, help="symbols a batch (default: 12000)")
+    batches.add_argument("--batch-size", "--max-sentences", type=int, help="sentences a batch")
+    batches.add_argument("--num-workers", type=int, default=0, help="processes that load data (default: 0)")
+    batches.add_argument("--seed", type=int, default=1, help="of sampling and latent noise (default: 1)")
+    batches.add_argument("--cpu", action="store_true", help="leave a GPU alone")
+    batches.add_argument("--fp16", action="store_true", help="half precision")
+    batches.add_argument("--log-format", choices=["json", "none", "simple", "tqdm"], help="kind of progress bar")
+    batches.add_argument("--log-interval", type=int, default=10, help="batches between messages (default: 10)")
+    batches.add_argument("--no-progress-bar", action="store_true", help="messages instead of a bar")
+    batches.add_argument("--user-dir", help=argparse.SUPPRESS)  # this package is loaded already
+
+
+def grid(text: str) -> Tuple[float, ...]:
+    """Numbers of a comma-separated list, in rising order, 0 among them."""
+    return tuple(sorted({0.0, *(number(part) for part in text.split(",") if part.strip())}))
+
+
+def number(text: str) -> float:
+    value = float(text)
+    if not np.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text} is not a finite number")
+    return value
+
+
+def run(args: argparse.Namespace) -> int:
+    """Tune, rerank, write, report."""
+    check_arguments(args)
+    show_progress()
+    decoder = MMIDecoder(configuration(args), args.backward_path, args.scores, args.bleu_tokenize)
+    tuned, scored, rows = None, None, []
+    weights = args.weight, args.length_weight or 0.0
+    if args.weight is None:
+        scored = decoder.score(args.tune_subset, args.tune_nbest_file, references=True)
+        gammas = args.length_grid if args.length_weight is None else (args.length_weight,)
+        tuned = tune(scored.features, scored.counts, args.lambda_grid, gammas)
+        weights = tuned.weight, tuned.length_weight
+        rows += compare(scored, *weights)
+    same = (args.gen_subset, args.nbest_file) == (args.tune_subset, args.tune_nbest_file)
+    if scored is None or not same:
+        scored = decoder.score(args.gen_subset, args.nbest_file)
+        rows += compare(scored, *weights)
+    texts = picked(scored.lists, scored.features.choose(*weights))
+    write_atomically(args.output, "".join(text + "\n" for text in texts))
+    if args.json:
+        write_atomically(args.json, json.dumps(as_json(args, rows, weights, tuned, scored), indent=2) + "\n")
+    print(report(args, rows, weights, tuned, scored))
+    return 0
+
+
+def show_progress() -> None:
+    """fairseq's messages in fairseq's form, on stderr: stdout is for the table."""
+    form = "%(asctime)s | %(levelname)s | %(name)s | %(message)s"
+    level = os.environ.get("LOGLEVEL", "INFO").upper()
+    logging.basicConfig(format=form, datefmt="%Y-%m-%d %H:%M:%S", level=level, stream=sys.stderr, force=True)
+    logging.getLogger("hydra").setLevel(logging.WARNING)
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """What can be known before anything is loaded.
+
+    Raises:
+        AMIError: options that contradict each other, or files that could not be written or read.
+    """
+    if not args.path and not (args.backward_path and args.nbest_file):
+        raise AMIError("--path names the checkpoint to decode with (or give both --nbest-file and --backward-path)")
+    if args.score_reference:
+        raise AMIError("--score-reference searches for nothing: there is no n-best list to rerank")
+    if args.weight is None and args.nbest_file and not args.tune_nbest_file:
+        raise AMIError("--nbest-file: tune with --tune-nbest-file (the same search on --tune-subset), or give --lambda")
+    if args.tune_nbest_file and not args.nbest_file:
+        raise AMIError("--tune-nbest-file goes with --nbest-file: both lists must come from the same search")
+    for path in filter(None, (args.output, args.json)):
+        if os.path.isdir(path) or not os.path.isdir(os.path.dirname(path) or "."):
+            raise AMIError(f"cannot write {path}: it is a folder, or its folder does not exist")
+
+
+def configuration(args: argparse.Namespace) -> Any:
+    """fairseq's configuration of a generation run from our options."""
+    given = argparse.Namespace(**{**vars(args), "task": "ami_translation", "user_dir": None})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what hydra thinks of fairseq
+        return convert_namespace_to_omegaconf(given)
+
+
+# ---------------------------------------------------------------------- results
+
+
+def report(
+    args: argparse.Namespace, rows: List[Row], weights: Tuple[float, float], tuned: Optional[Tuned], scored: Scored
+) -> str:
+    """The table that is printed."""
+    lines = [f"{'subset':<10} {'sents':>6}  {'system':<9} {'BLEU':>6} {'BP':>6} {'Dist-1':>7} {'Dist-2':>7} "
+             f"{'log Q/tok':>9} {'length':>7} {'changed':>8}"]
+    for row in rows:
+        bleu = f"{row.bleu:6.2f} {row.brevity_penalty:6.3f}" if row.bleu is not None else f"{'-':>6} {'-':>6}"
+        lines.append(f"{row.subset:<10} {row.sentences:>6}  {row.system:<9} {bleu} {row.dist_1:7.4f} {row.dist_2:7.4f} "
+                     f"{row.log_q:9.4f} {row.length:7.2f} {row.changed:>8}")
+    how = f"tuned on {args.tune_subset}: best of {len(tuned.grid)} settings" if tuned else "as given"
+    lines.append(f"lambda {weights[0]:g}, length weight {weights[1]:g} ({how}); scores: {args.scores}, natural logarithms")
+    if scored.counts is not None:
+        lines.append(f"BLEU: sacreBLEU {scored.counts.signature}")
+    if tuned and weights[0] == max(args.lambda_grid) > 0:
+        lines.append("the best lambda is the largest one tried: widen --lambda-grid")
+    lines.append(f"written: {args.output}")
+    return "\n".join(lines)
+
+
+def as_json(
+    args: argparse.Namespace, rows: List[Row], weights: Tuple[float, float], tuned: Optional[Tuned], scored: Scored
+) -> Dict[str, Any]:
+    """The same as plain data, with the whole grid."""
+    names = ("path", "backward_path", "gen_subset", "tune_subset", "nbest_file", "tune_nbest_file", "scores", "beam",
+             "nbest", "lenpen", "latent_noise_draws", "sampling", "seed")
+    return {
+        "version": fairseq_ami.__version__,
+        "settings": {name: getattr(args, name) for name in names},
+        "lambda": weights[0],
+        "length_weight": weights[1],
+        "tuned": tuned is not None,
+        "grid": [dict(zip(("lambda", "length_weight", "bleu"), point)) for point in tuned.grid] if tuned else [],
+        "results": [asdict(row) for row in rows],
+        "signature": scored.counts.signature if scored.counts is not None else None,
+    }
+
+
+def write_atomically(path: str, text: str) -> None:
+    """Write a whole text file, or none."""
+    temporary = f"{path}.tmp{os.getpid()}"
+    try:
+        with open(temporary, "w", encoding="utf-8", newline="\n") as out:
+            out.write(text)
+        os.replace(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)

@@ -1,0 +1,197 @@
+"""Checkpoints to hand on: one network as a plain fairseq checkpoint, or the pair without its training state.
+
+What is written holds tensors, dicts, lists, strings and numbers only: ``torch.load(weights_only=True)``
+reads it with no allow-list, and no path of the machine that trained it stays inside.
+"""
+
+import logging
+import os
+from argparse import Namespace
+from dataclasses import fields
+from typing import Any, Dict, Optional, Type
+
+from fairseq.dataclass.configs import FairseqConfig
+from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY, MODEL_REGISTRY
+from fairseq.tasks.translation import TranslationConfig
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from fairseq_ami.checkpoints import part_of
+from fairseq_ami.errors import AMIError
+from fairseq_ami.models.paired import DIRECTIONS, PairedModel
+from fairseq_ami.version import __version__
+
+logger = logging.getLogger(__name__)
+
+# the sections of fairseq's configuration that a loaded checkpoint is asked for
+SECTIONS = ("common", "common_eval", "dataset", "distributed_training", "generation", "interactive")
+HUB_MAX_TOKENS = 4096  # a batch of the hub interface
+PAIR_SETTINGS = ("pair_languages", "network_settings", "no_latent_noise", "noise_scale", "noise_hidden_dim")
+
+
+def pair_class(state: Dict[str, Any], path: str) -> Type[PairedModel]:
+    """The class of the pair in a checkpoint.
+
+    Raises:
+        AMIError: the checkpoint is of something else.
+    """
+    model = part_of(state, "model")
+    name = model.get("_name") or model.get("arch")
+    found = ARCH_MODEL_REGISTRY.get(name) or MODEL_REGISTRY.get(name)
+    if not (isinstance(found, type) and issubclass(found, PairedModel)):
+        raise AMIError(
+            f"{path} is a checkpoint of {name!r}, not a pair of networks (ami_transformer, ami_lstm): there is "
+            "nothing to take out of it; fairseq loads it as it is"
+        )
+    return found
+
+
+def languages(state: Dict[str, Any], direction: str) -> "tuple[str, str]":
+    """Source and target language of one direction of the pair."""
+    first, second = part_of(state, "model")["pair_languages"]
+    return (first, second) if direction == "forward" else (second, first)
+
+
+def plain_state(state: Dict[str, Any], direction: str, path: str) -> Dict[str, Any]:
+    """One network of the pair as a checkpoint of stock fairseq.
+
+    Args:
+        state: contents of a checkpoint of a pair.
+        direction: ``forward`` or ``backward``.
+        path: of the checkpoint, for messages.
+
+    Returns:
+        A checkpoint with its configuration as plain dicts and without optimizer state; its tensors are
+        those of *state*.
+
+    Raises:
+        AMIError: *state* is not of a pair.
+    """
+    if direction not in DIRECTIONS:
+        raise AMIError(f"direction {direction!r}: choose forward or backward")
+    cls = pair_class(state, path)
+    name = registered_name(cls.network_class)
+    settings = network_settings(part_of(state, "model")["network_settings"][direction], name)
+    prefix = f"{direction}_model."
+    weights = {key[len(prefix) :]: value for key, value in state["model"].items() if key.startswith(prefix)}
+    cfg = _configuration(state, direction)
+    cfg["model"] = {**settings, "_name": name, "arch": name}
+    cfg["task"]["_name"] = "translation"
+    cfg["criterion"] = {"_name": "cross_entropy", "sentence_avg": False}  # what fairseq-validate reports
+    if any(key.startswith("latent_noise.") for key in state["model"]):
+        logger.info("the latent-noise network is left out: the plain network translates without noise")
+    return _checkpoint(state, cfg, weights)
+
+
+def pair_state(state: Dict[str, Any], path: str) -> Dict[str, Any]:
+    """The whole pair, with its noise network, without training state.
+
+    Raises:
+        AMIError: *state* is not of a pair.
+    """
+    cls = pair_class(state, path)
+    stored = part_of(state, "model")
+    model = {key: stored.get(key) for key in PAIR_SETTINGS}
+    network = registered_name(cls.network_class)
+    model["network_settings"] = {key: network_settings(model["network_settings"][key], network) for key in DIRECTIONS}
+    model["pair_languages"] = list(model["pair_languages"])
+    name = registered_name(cls)
+    model.update(_name=name, arch=name, forward_checkpoint=None, backward_checkpoint=None, explicit_settings=[])
+    cfg = _configuration(state, "forward")
+    cfg["model"] = model
+    cfg["task"].update(_name="ami_translation", seed=cfg["common"]["seed"])
+    cfg["criterion"] = part_of(state, "criterion")
+    return _checkpoint(state, cfg, dict(state["model"]))
+
+
+def registered_name(cls: Any) -> str:
+    """fairseq's name of a model class."""
+    return next(name for name, value in MODEL_REGISTRY.items() if value is cls)
+
+
+def network_settings(stored: Dict[str, Any], name: str) -> Dict[str, Any]:
+    """All settings that rebuild a network anywhere: nothing left to defaults, no file but the checkpoint needed."""
+    settings = dict(stored)
+    settings.update(encoder_embed_path=None, decoder_embed_path=None)  # the embeddings are among the weights
+    for side in ("encoder", "decoder"):
+        keep = settings.get(f"{side}_layers_to_keep")
+        if keep:  # the weights are of the pruned network already
+            settings.update({f"{side}_layers": len(str(keep).split(",")), f"{side}_layers_to_keep": None})
+    args = Namespace(**settings)
+    ARCH_CONFIG_REGISTRY[name](args)
+    settings = vars(args)
+    settings["criterion"] = ""  # fairseq's LSTM looks at it
+    # older omegaconf accepts no new key later on, and fairseq sets these two while it builds
+    settings.setdefault("min_params_to_wrap", int(1e8))
+    settings.setdefault("checkpoint_activations", False)
+    return settings
+
+
+def _configuration(state: Dict[str, Any], direction: str) -> Dict[str, Any]:
+    """fairseq's defaults, and the settings of the translation task in one direction."""
+    defaults = OmegaConf.to_container(OmegaConf.structured(FairseqConfig()), resolve=True, enum_to_str=True)
+    cfg = {name: defaults[name] for name in SECTIONS}
+    cfg["common"]["seed"] = part_of(state, "common").get("seed", 1)
+    cfg["dataset"]["max_tokens"] = HUB_MAX_TOKENS
+    cfg["distributed_training"].update(distributed_world_size=1, distributed_num_procs=1)
+    stored = part_of(state, "task")
+    names = {field.name for field in fields(TranslationConfig)} - {"_name"}
+    task = {name: stored[name] for name in names if name in stored}
+    task["source_lang"], task["target_lang"] = languages(state, direction)
+    task.update(data=".", eval_bleu=False, load_alignments=False, train_subset="train", dataset_impl=None)
+    limits = [stored.get("max_source_positions", 1024), stored.get("max_target_positions", 1024)]
+    if direction == "backward":
+        limits.reverse()
+    task["max_source_positions"], task["max_target_positions"] = limits
+    cfg.update(_name=None, task=task, bpe=None, tokenizer=None)
+    return cfg
+
+
+def _checkpoint(state: Dict[str, Any], cfg: Dict[str, Any], weights: Dict[str, Tensor]) -> Dict[str, Any]:
+    history = state.get("optimizer_history") or [{}]
+    return {
+        "args": None,
+        "cfg": cfg,
+        "model": weights,
+        "criterion": None,
+        "optimizer_history": [
+            {
+                "criterion_name": "",
+                "optimizer_name": "",
+                "lr_scheduler_state": {},
+                "num_updates": int(history[-1].get("num_updates", 0)),
+            }
+        ],
+        "task_state": {},
+        "extra_state": {
+            "train_iterator": {"epoch": 1, "iterations_in_epoch": 0},
+            "written_by": f"fairseq_ami {__version__}",
+        },
+        "last_optimizer_state": None,
+    }
+
+
+# ---------------------------------------------------------------------- text processing
+
+
+def set_text_processing(cfg: Dict[str, Any], bpe_codes: Optional[str], tokenizer: Optional[str]) -> None:
+    """Record how raw text becomes the symbols of the dictionary; the codes lie beside the checkpoint.
+
+    Args:
+        cfg: configuration of a checkpoint to write, changed in place.
+        bpe_codes: name of the subword-nmt codes in the folder, or None.
+        tokenizer: ``moses``, ``space`` or None.
+    """
+    if bpe_codes:
+        cfg["bpe"] = {"_name": "subword_nmt", "bpe_codes": os.path.basename(bpe_codes), "bpe_separator": "@@"}
+    if tokenizer == "moses":
+        task = cfg["task"]
+        cfg["tokenizer"] = {
+            "_name": "moses",
+            "source_lang": task["source_lang"],
+            "target_lang": task["target_lang"],
+            "moses_no_dash_splits": False,
+            "moses_no_escape": False,
+        }
+    elif tokenizer is not None:
+        cfg["tokenizer"] = {"_name": tokenizer}

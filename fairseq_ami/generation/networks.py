@@ -1,0 +1,99 @@
+"""Loading the networks that search, and those that score the other direction."""
+
+import ast
+from typing import Any, List, Optional, Tuple
+
+import torch
+from fairseq import checkpoint_utils, utils
+from omegaconf import OmegaConf, open_dict
+
+from fairseq_ami.checkpoints import first_line, part_of, read_checkpoint
+from fairseq_ami.errors import AMIError
+from fairseq_ami.models.paired import PairedModel
+
+
+def load_models(paths: str, task: Any, cfg: Any, what: str = "--path") -> Tuple[List[Any], Any]:
+    """Checkpoints that fit *task*, ready for decoding, and the settings that the last was trained with.
+
+    Args:
+        paths: file names, colon separated: pairs or single networks.
+        task: gives the dictionaries and the direction.
+        cfg: fairseq's configuration.
+        what: the flag that named them, for messages.
+
+    Raises:
+        AMIError: missing, damaged, of another dictionary or another direction.
+    """
+    names = utils.split_paths(paths)
+    for name in names:
+        _check_languages(read_checkpoint(name, what, lazily=True), name, task, what)
+    overrides = ast.literal_eval(cfg.common_eval.model_overrides)
+    try:
+        models, saved = checkpoint_utils.load_model_ensemble(names, arg_overrides=overrides, task=task)
+    except AMIError as error:
+        raise AMIError(f"{what} {paths}: {error}") from error
+    except RuntimeError as error:  # shapes, or fairseq's own exception for them
+        raise _misfit(what, paths, error) from error
+    except Exception as error:
+        if "match" in str(error):
+            raise _misfit(what, paths, error) from error
+        raise
+    for model in models:
+        if cfg.common.fp16:
+            model.half()
+        if torch.cuda.is_available() and not cfg.common.cpu:
+            model.cuda()
+        model.prepare_for_inference_(cfg)
+        model.eval()
+    return models, saved
+
+
+def _misfit(what: str, paths: str, error: BaseException) -> AMIError:
+    return AMIError(
+        f"{what} {paths} does not fit the dictionaries of this data ({first_line(error)}): binarise the data with the "
+        "dictionaries that it was trained with"
+    )
+
+
+def _check_languages(state: Any, path: str, task: Any, what: str) -> None:
+    """A single network must translate in the task's direction; a joint dictionary would hide the mistake."""
+    if part_of(state, "model").get("pair_languages"):
+        return  # pairs look for themselves
+    trained = part_of(state, "task")
+    stored, wanted = [[get("source_lang"), get("target_lang")] for get in (trained.get, vars_of(task.cfg).get)]
+    if None not in stored and stored != wanted:
+        raise AMIError(
+            f"{what} {path} translates {stored[0]} -> {stored[1]}; needed is a network for {wanted[0]} -> {wanted[1]}"
+        )
+
+
+def vars_of(cfg: Any) -> dict:
+    return OmegaConf.to_container(cfg) if OmegaConf.is_config(cfg) else vars(cfg)
+
+
+def reversed_task(task: Any) -> Any:
+    """A task for the other direction, with the same dictionaries exchanged."""
+    cfg = OmegaConf.create(vars_of(task.cfg))
+    with open_dict(cfg):
+        cfg.source_lang, cfg.target_lang = task.cfg.target_lang, task.cfg.source_lang
+    return type(task)(cfg, task.target_dictionary, task.source_dictionary)
+
+
+def backward_networks(models: List[Any], path: Optional[str], task: Any, cfg: Any) -> List[Any]:
+    """Q(S|T): of ``--backward-path`` if given, else the other halves of the pairs that search.
+
+    Args:
+        models: what ``--path`` holds.
+        path: checkpoints of the other direction (pairs of the same languages serve as well), or None.
+        task: the task of the other direction.
+        cfg: fairseq's configuration.
+
+    Raises:
+        AMIError: single networks without ``--backward-path``, or checkpoints that do not fit.
+    """
+    if path:
+        found, _ = load_models(path, task, cfg, "--backward-path")
+        return [model.active if isinstance(model, PairedModel) else model for model in found]
+    if not models or not all(isinstance(model, PairedModel) for model in models):
+        raise AMIError("--path holds no backward network: name one with --backward-path (a pair brings its own)")
+    return [model.other for model in models]

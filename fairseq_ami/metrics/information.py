@@ -1,0 +1,125 @@
+"""The information that samples carry about their sources: VIM bounds and gaps of trained pairs.
+
+Own bounds cannot be compared between systems (MMI's backward network is trained to raise its own): compare
+them under one common Q. A gap on a system's own samples shrinks as the samples get better: the frozen samples
+of one network are the same for all.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Dict, Iterable, List, Optional
+
+import torch
+from fairseq import utils
+from torch import Tensor
+
+from fairseq_ami.criterions.rollout import SamplerSettings, backward_log_likelihood, roll_out
+from fairseq_ami.criterions.validation import VALIDATION_UPDATE
+from fairseq_ami.data import reverse_sample
+from fairseq_ami.generation.policy import Policy
+from fairseq_ami.objectives import token_log_likelihood
+
+
+@dataclass
+class Information:
+    """Of one system on held-out data; nats.
+
+    Attributes:
+        bound, bound_token: E[log Q(S|T')] a sentence and a token of S, T' from the system's own P,
+            under the system's own Q (equation 3).
+        bound_common, bound_common_token: the same under the common Q.
+        gap: NLL(S|T') - NLL(S|T) a token, own Q, own samples.
+        gap_frozen: the same on the frozen samples.
+        nll_real: NLL(S|T) a token under the own Q.
+        forward_nll: NLL(T|S) a token.
+    """
+
+    bound: float
+    bound_token: float
+    bound_common: Optional[float]
+    bound_common_token: Optional[float]
+    gap: float
+    gap_frozen: Optional[float]
+    nll_real: float
+    forward_nll: float
+
+    def as_dict(self) -> Dict[str, Optional[float]]:
+        return asdict(self)
+
+
+def sampler_settings(dictionary: Any, seed: int) -> SamplerSettings:
+    """One ancestral sample a source from the whole distribution."""
+    policy = Policy((dictionary.pad(), dictionary.bos()))
+    return SamplerSettings(policy, "ancestral", 1, 1.5, 10, seed, dictionary.pad(), dictionary.eos())
+
+
+@torch.no_grad()
+def measure(
+    pair: Any,
+    batches: Iterable[Dict[str, Any]],
+    dictionary: Any,
+    seed: int = 1,
+    common: Any = None,
+    frozen: Any = None,
+) -> Information:
+    """Measure *pair* on *batches* of the forward direction.
+
+    Args:
+        pair: a paired model in eval mode.
+        batches: fairseq batches.
+        dictionary: of the target side.
+        seed: of the samples; the same seed, data and network give the same samples.
+        common: the pair whose backward network is the common Q, or None.
+        frozen: the pair whose forward network draws the frozen samples, or None.
+    """
+    settings = sampler_settings(dictionary, seed)
+    frozen_settings = replace(settings, seed=seed + 1)
+    totals: Dict[str, float] = {}
+
+    def add(name: str, value: Any) -> None:
+        totals[name] = totals.get(name, 0.0) + float(value)
+
+    device = next(pair.parameters()).device
+    for batch in batches:
+        if device.type == "cuda":
+            batch = utils.move_to_cuda(batch)
+        reverse = reverse_sample(batch, settings.pad, settings.eos)
+        add("sentences", len(batch["id"]))
+        add("source_tokens", reverse["ntokens"])
+        add("target_tokens", batch["ntokens"])
+        add("forward", _real(pair, pair.forward_model, batch, settings.pad))
+        add("real", _real(pair, pair.backward_model, reverse, settings.pad))
+        own = roll_out(pair, batch, settings, VALIDATION_UPDATE, noise=False, score=False).samples.tokens
+        add("own", backward_log_likelihood(pair, own, reverse, settings.pad).sum())
+        if common is not None:
+            add("common", backward_log_likelihood(common, own, reverse, settings.pad).sum())
+        if frozen is not None:
+            other = roll_out(frozen, batch, frozen_settings, VALIDATION_UPDATE, noise=False, score=False)
+            add("frozen", backward_log_likelihood(pair, other.samples.tokens, reverse, settings.pad).sum())
+    return _information(totals)
+
+
+def _real(pair: Any, network: Any, batch: Dict[str, Any], pad: int) -> Tensor:
+    return token_log_likelihood(pair.run(network, batch["net_input"]), batch["target"], pad).sum()
+
+
+def _information(t: Dict[str, float]) -> Information:
+    tokens, sentences = t["source_tokens"], t["sentences"]
+    return Information(
+        bound=t["own"] / sentences,
+        bound_token=t["own"] / tokens,
+        bound_common=t["common"] / sentences if "common" in t else None,
+        bound_common_token=t["common"] / tokens if "common" in t else None,
+        gap=(t["real"] - t["own"]) / tokens,
+        gap_frozen=(t["real"] - t["frozen"]) / tokens if "frozen" in t else None,
+        nll_real=-t["real"] / tokens,
+        forward_nll=-t["forward"] / t["target_tokens"],
+    )
+
+
+def table(rows: Dict[str, Information]) -> List[List[str]]:
+    """Header and one row a system, as text."""
+    fields = list(Information.__dataclass_fields__)
+    lines = [["system", *fields]]
+    for name, row in rows.items():
+        lines.append([name, *("-" if v is None else f"{v:.3f}" for v in row.as_dict().values())])
+    return lines

@@ -1,0 +1,15 @@
+"""Entry points of ``torch.hub.load(REPOSITORY, "ami", MODEL, source="local")``."""
+
+dependencies = ["torch", "fairseq", "omegaconf", "sacremoses", "subword_nmt"]
+
+import fairseq_ami.hub as _hub  # noqa: E402
+
+
+def ami(model, **kwargs):
+    """A pair of networks: translate, backtranslate, score, sample.
+
+    Args:
+        model: a folder or ``.tar.gz`` of ``fairseq-ami export --pair``, or a checkpoint of a training run.
+        kwargs: as ``fairseq_ami.hub.from_pretrained`` takes them.
+    """
+    return _hub.from_pretrained(model, **kwargs)

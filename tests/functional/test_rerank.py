@@ -1,0 +1,254 @@
+"""``fairseq-ami rerank`` against what stock ``fairseq-generate`` prints for the same networks."""
+
+import json
+import logging
+import math
+import re
+
+import numpy as np
+import pytest
+import sacrebleu
+import torch
+from functional.commands import PLUGIN, run
+from functional.corpus import pairs, write_pairs
+
+from fairseq_ami import cli
+from fairseq_ami.generation.mmi_decoder import MMIDecoder
+
+BEAM = 4
+ALL_SENTENCES = ["--required-batch-size-multiple", 1, "--num-workers", 0]
+SEARCH = ["--beam", BEAM, "--nbest", BEAM, "--max-len-b", 8]
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before():
+    """The command sets logging up for its own process."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    logging.root.handlers[:], logging.root.level = handlers, level
+
+
+def rerank(data, output, *options):
+    """Runs the verb in this process; returns its exit code."""
+    argv = ["rerank", data, "--cpu", "--max-tokens", 40, *SEARCH, "--output", output, *options]
+    return cli.main([str(arg) for arg in argv])
+
+
+@pytest.fixture(scope="module")
+def generate(home, data, trained):
+    """What fairseq-generate prints for a subset."""
+    texts = {}
+
+    def text(subset):
+        if subset not in texts:
+            argv = [data, "--user-dir", PLUGIN, "--path", trained, "--gen-subset", subset, *SEARCH, "--cpu"]
+            argv += ALL_SENTENCES
+            texts[subset] = run("generate", argv, home / f"generate-{subset}.log").text
+        return texts[subset]
+
+    return text
+
+
+def hypotheses_of(text):
+    """(score in base 2, words) of every H- line, by sentence."""
+    found = {}
+    for index, score, words in re.findall(r"^H-(\d+)\t(\S+)\t(.*)$", text, re.MULTILINE):
+        found.setdefault(int(index), []).append((float(score), words))
+    return [found[index] for index in range(len(found))]
+
+
+@pytest.fixture(scope="module")
+def scored(data, trained, tmp_path_factory):
+    """The test set with everything that the command computes."""
+    from fairseq_ami.cli import rerank as verb
+
+    parser = cli.build_parser("rerank")
+    argv = ["rerank", data, "--path", trained, "--cpu", "--max-tokens", 40, *SEARCH, "--output", "-"]
+    decoder = MMIDecoder(verb.configuration(parser.parse_args([str(arg) for arg in argv])), None, "per-token", "13a")
+    return decoder.score("test")
+
+
+def test_the_lists_are_those_of_fairseq_generate(scored, generate):
+    expected = hypotheses_of(generate("test"))
+    assert len(expected) == 12
+    for entry, wanted in zip(scored.lists, expected):
+        assert [h.text for h in entry.hypotheses] == [words for _, words in wanted]
+        scores = [h.score / math.log(2) for h in entry.hypotheses]
+        assert scores == pytest.approx([score for score, _ in wanted], abs=1e-4)
+    assert [entry.reference for entry in scored.lists] == [target for _, target in pairs(12, 102)]
+
+
+def test_backward_scores_are_those_of_the_stock_scorer(scored, stock, dictionaries, tmp_path):
+    """The same pairs the other way round, through fairseq-generate --score-reference and a plain checkpoint."""
+    sources = [source for source, _ in pairs(12, 102)]
+    lines = [(source, h.text) for source, entry in zip(sources, scored.lists) for h in entry.hypotheses]
+    prefix = write_pairs(tmp_path, "test", lines)
+    options = ["-s", "de", "-t", "en", "--srcdict", dictionaries["de"], "--tgtdict", dictionaries["en"]]
+    run("preprocess", ["--testpref", prefix, *options, "--destdir", tmp_path / "bin"], tmp_path / "preprocess.log")
+    argv = [tmp_path / "bin", "--path", stock["backward"], "-s", "de", "-t", "en", "--score-reference", "--cpu"]
+    argv += ["--user-dir", PLUGIN]  # lets torch read the settings in the checkpoint; everything used is stock
+    text = run("generate", [*argv, *ALL_SENTENCES], tmp_path / "generate.log").text
+    expected = [float(rows[0][0]) * math.log(2) for rows in hypotheses_of(text)]
+    ours = np.concatenate([log_q / len(entry.source) for log_q, entry in zip(scored.log_q, scored.lists)])
+    assert len(expected) == 12 * BEAM
+    np.testing.assert_allclose(ours, expected, atol=2e-5)
+
+
+def test_lambda_0_writes_the_first_hypotheses(data, trained, generate, tmp_path, capsys):
+    assert rerank(data, tmp_path / "out", "--path", trained, "--lambda", "0") == 0
+    assert (tmp_path / "out").read_text().splitlines() == [rows[0][1] for rows in hypotheses_of(generate("test"))]
+    assert re.search(r"^test +12 +reranked .* 0$", capsys.readouterr().out, re.MULTILINE)  # none changed
+
+
+def test_tuning_reports_what_it_did(data, trained, tmp_path, capsys):
+    report = tmp_path / "report.json"
+    options = ["--lambda-grid", "0.5,1,5", "--length-grid=-0.3,0.3", "--json", report]
+    assert rerank(data, tmp_path / "out", "--path", trained, *options) == 0
+    found = json.loads(report.read_text())
+    points = {(row["lambda"], row["length_weight"]): row["bleu"] for row in found["grid"]}
+    assert set(points) == {(lam, gamma) for lam in (0, 0.5, 1, 5) for gamma in (-0.3, 0, 0.3)}
+    before, tuned, _, test = found["results"]
+    assert [row["subset"] for row in found["results"]] == ["valid", "valid", "test", "test"]
+    assert before["bleu"] == points[0, 0]
+    assert tuned["bleu"] == max(points.values()) == points[found["lambda"], found["length_weight"]] >= before["bleu"]
+    lines = (tmp_path / "out").read_text().splitlines()
+    references = [target for _, target in pairs(12, 102)]
+    assert test["bleu"] == pytest.approx(sacrebleu.corpus_bleu(lines, [references]).score, abs=1e-9)
+    screen = capsys.readouterr().out
+    assert f"{test['bleu']:.2f}" in screen and found["signature"] in screen and "tuned on valid" in screen
+
+
+def test_files_of_fairseq_generate_give_the_same(data, trained, stock, generate, tmp_path):
+    names = {}
+    for subset in ("valid", "test"):
+        names[subset] = tmp_path / f"{subset}.txt"
+        names[subset].write_text(generate(subset))
+    files = ["--tune-nbest-file", names["valid"], "--nbest-file", names["test"]]
+    for name, options in {
+        "own": ["--path", trained],
+        "files": ["--path", trained, *files],
+        "no-forward": ["--backward-path", stock["backward"], *files],
+    }.items():
+        for scores in ("per-token", "sum"):
+            output = tmp_path / f"{name}-{scores}"
+            grids = ["--lambda-grid", "0.2,1", "--scores", scores, "--json", f"{output}.json"]
+            assert rerank(data, output, *options, *grids) == 0
+    for scores in ("per-token", "sum"):
+        texts = {name: (tmp_path / f"{name}-{scores}").read_text() for name in ("own", "files", "no-forward")}
+        results = {name: json.loads((tmp_path / f"{name}-{scores}.json").read_text()) for name in texts}
+        assert texts["own"] == texts["files"] == texts["no-forward"]
+        assert results["own"]["grid"] == results["files"]["grid"] == results["no-forward"]["grid"]
+
+
+def test_single_networks_and_both_directions(data, trained, stock, tmp_path):
+    """The pair's networks are the stock ones: whoever brings them, the result is the same."""
+    ways = {
+        "en-de": {
+            "pair": ["--path", trained],
+            "pair and single": ["--path", trained, "--backward-path", stock["backward"]],
+            "singles": ["--path", stock["forward"], "--backward-path", stock["backward"]],
+            "single and pair": ["--path", stock["forward"], "--backward-path", trained],
+        },
+        "de-en": {
+            "pair": ["--path", trained],
+            "singles": ["--path", stock["backward"], "--backward-path", stock["forward"]],
+        },
+    }
+    for languages, options in ways.items():
+        source, target = languages.split("-")
+        texts = set()
+        for name, extra in options.items():
+            output = tmp_path / f"{languages} {name}"
+            assert rerank(data, output, "-s", source, "-t", target, "--lambda", "0.7", *extra) == 0
+            texts.add(output.read_text())
+        assert len(texts) == 1
+
+
+def test_noise_and_sampling_give_lists_too(data, trained, tmp_path):
+    for name, options in {
+        "noise": ["--latent-noise-draws", "3"],
+        "sampling": ["--sampling", "--sampling-topk", "5"],
+    }.items():
+        outputs = []
+        for turn in range(2):  # the seed decides
+            outputs.append(tmp_path / f"{name}{turn}")
+            assert rerank(data, outputs[-1], "--path", trained, "--lambda", "1", *options) == 0
+        assert outputs[0].read_text() == outputs[1].read_text()
+        assert len(outputs[0].read_text().splitlines()) == 12
+
+
+def test_the_network_that_scores_is_not_the_one_that_searches(data, trained, tmp_path):
+    """A large lambda follows Q alone: its mean log Q is the highest that the lists hold."""
+    values = []
+    for lam in (0, 1000):
+        report = tmp_path / "report.json"
+        assert rerank(data, tmp_path / "out", "--path", trained, "--lambda", lam, "--json", report) == 0
+        values.append(json.loads(report.read_text())["results"][1]["log_q"])
+    assert values[1] > values[0]
+
+
+# ---------------------------------------------------------------------- bad input
+
+
+@pytest.fixture
+def refused(data, trained, stock, generate, tmp_path, capsys):
+    """Runs the command, which must end with one message and leave nothing behind."""
+
+    def check(message, *options, output=None):
+        before = sorted(tmp_path.iterdir())
+        assert rerank(data, output or tmp_path / "out", *options) == 2
+        captured = capsys.readouterr()
+        error = captured.err.splitlines()[-1]
+        assert error.startswith("fairseq-ami: error: ") and re.search(message, error), error
+        assert "Traceback" not in captured.err
+        assert sorted(tmp_path.iterdir()) == before
+
+    return check
+
+
+def test_checkpoints_that_cannot_serve(refused, stock, trained, tmp_path):
+    refused("--path: there is no file none.pt", "--path", "none.pt")
+    refused("--backward-path: there is no file none.pt", "--path", trained, "--backward-path", "none.pt")
+    refused("no backward network.*--backward-path", "--path", stock["forward"])
+    refused("translates en -> de; needed is .* de -> en", "--path", trained, "--backward-path", stock["forward"])
+    refused("--path names the checkpoint")
+    half = tmp_path / "half.pt"
+    half.write_bytes(trained.read_bytes()[:5000])
+    refused("half.pt.*(truncated|damaged)", "--path", half)
+
+
+def test_a_checkpoint_of_another_dictionary(refused, stock, tmp_path):
+    state = torch.load(stock["backward"])
+    state["model"]["encoder.embed_tokens.weight"] = torch.zeros(99, 16)
+    torch.save(state, tmp_path / "other.pt")
+    refused("--backward-path .*other.pt does not fit the dictionaries", "--path", stock["forward"],
+            "--backward-path", tmp_path / "other.pt")  # fmt: skip
+
+
+def test_files_that_do_not_fit(refused, trained, generate, tmp_path):
+    lists = tmp_path / "lists.txt"
+    lists.write_text("\n".join(line for line in generate("test").splitlines() if not line.startswith("H-3\t")
+                               and not line.startswith("P-3\t")))  # fmt: skip
+    fixed = ["--path", trained, "--lambda", "1"]
+    refused("11 sources, test has 12 sentences.*number 3", *fixed, "--nbest-file", lists)
+    lists.write_text(generate("valid"))
+    refused("but this sentence of test is", *fixed, "--nbest-file", lists)
+    refused("cannot be read", *fixed, "--nbest-file", tmp_path / "none.txt")
+    refused("--tune-nbest-file", "--path", trained, "--nbest-file", lists)
+    refused("both lists", "--path", trained, "--tune-nbest-file", lists)
+
+
+def test_settings_that_cannot_work(refused, trained, tmp_path):
+    refused("no subset nowhere", "--path", trained, "--lambda", "1", "--gen-subset", "nowhere")
+    refused("cannot write", "--path", trained, output=tmp_path / "missing" / "out")
+    refused("cannot write", "--path", trained, "--json", tmp_path)
+    refused("--score-reference", "--path", trained, "--score-reference")
+    refused("translates en -> de and back", "--path", trained, "-s", "en", "-t", "en")
+
+
+def test_a_grid_of_words_is_refused_by_the_parser(data, tmp_path, capsys):
+    for grid in ("a,b", "nan", "1,inf"):
+        with pytest.raises(SystemExit) as end:
+            rerank(data, tmp_path / "out", "--path", "x", "--lambda-grid", grid)
+        assert end.value.code == 2
+        assert "--lambda-grid" in capsys.readouterr().err

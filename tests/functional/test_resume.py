@@ -1,0 +1,141 @@
+"""A run that is killed and resumed equals the uninterrupted one, bit for bit."""
+
+import shutil
+from pathlib import Path
+from typing import Any, Dict, List
+
+import pytest
+from functional.checkpoints import assert_same_state, load
+from functional.commands import start
+from functional.recorder import free_port
+from functional.settings import BLEU, FP16, LSTM, TRANSFORMER, ami_args, train, with_validation, workers_args
+
+UPDATES, KILLED_AT = 16, 9  # the cycle is 6 updates long, an epoch 12
+RATES = [f"--{player}-lr=0.01" for player in ("forward", "backward", "noise")]
+
+
+def resumable(data: Path, folder: Path, *extra: Any, network: Any = TRANSFORMER) -> List[Any]:
+    folder.mkdir(parents=True, exist_ok=True)
+    return ami_args(data, folder, UPDATES, "--save-interval-updates", "1", *RATES, *extra, network=network)
+
+
+def kill_and_resume(folder: Path, args: List[Any]) -> str:
+    start("train", args, folder / "killed.log").kill_when(folder / f"checkpoint_1_{KILLED_AT}.pt")
+    assert not (folder / f"checkpoint_2_{UPDATES}.pt").exists()
+    return train(folder, args).text
+
+
+def validated(args: List[Any], *extra: Any) -> List[Any]:
+    """BLEU leaves numpy's classes in the checkpoints."""
+    return [*with_validation(args, 4), *BLEU, "--best-checkpoint-metric", "bleu", "--maximize-best-checkpoint-metric", *extra]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_killed_and_resumed(precision: str, data: Path, stock: Dict[str, Path], tmp_path: Path) -> None:
+    names = {name: tmp_path / "pretrained" / f"{name}.pt" for name in stock}
+    (tmp_path / "pretrained").mkdir()
+    for name, path in stock.items():
+        shutil.copy(path, names[name])
+    extra = [f"--{name}-checkpoint={path}" for name, path in names.items()]
+    extra += [*(FP16 if precision == "fp16" else []), "--patience", "100", "--baseline", "running-mean"]
+    straight = validated(resumable(data, tmp_path / "straight", *extra))
+    train(tmp_path / "straight", straight)
+
+    broken = validated(resumable(data, tmp_path / "broken", *extra))
+    start("train", broken, tmp_path / "killed.log").kill_when(tmp_path / "broken" / f"checkpoint_1_{KILLED_AT}.pt")
+    shutil.rmtree(tmp_path / "pretrained")
+    text = train(tmp_path / "broken", broken).text
+    assert "Loaded checkpoint" in text
+    assert_same_state(tmp_path / "straight" / "checkpoint_last.pt", tmp_path / "broken" / "checkpoint_last.pt")
+    state = load(tmp_path / "broken" / "checkpoint_last.pt")["last_optimizer_state"]["ami"]
+    assert sum(state["counts"].values()) == UPDATES and state["rewards"]["mean"].keys() == {"noise", "forward"}
+    assert (state["masters"] is not None) == (state["scaler"] is not None) == (precision == "fp16")
+
+
+def test_killed_and_resumed_lstm_from_scratch(data: Path, tmp_path: Path) -> None:
+    extra = ["--pretrain-updates", "7", "--noise-updates", "3"]
+    train(tmp_path / "straight", resumable(data, tmp_path / "straight", *extra, network=LSTM))
+    kill_and_resume(tmp_path / "broken", resumable(data, tmp_path / "broken", *extra, network=LSTM))
+    assert_same_state(tmp_path / "straight" / "checkpoint_last.pt", tmp_path / "broken" / "checkpoint_last.pt")
+
+
+def test_killed_and_resumed_with_two_workers(data: Path, tmp_path: Path) -> None:
+    def both(folder: Path, args: List[Any]) -> List[Any]:
+        port = free_port()
+        return [start("train", [*args, *workers_args(2, r, port)], folder / f"{r}.log") for r in range(2)]
+
+    states = []
+    for name, kill in (("straight", False), ("broken", True)):
+        args = resumable(data, tmp_path / name, "--batch-size", "4")
+        if kill:
+            first, second = both(tmp_path / name, args)
+            first.kill_when(tmp_path / name / f"checkpoint_1_{KILLED_AT}.pt")
+            second.kill()
+        for worker in both(tmp_path / name, args):
+            result = worker.wait()
+            assert result.code == 0, result.text[-4000:]
+        states.append(tmp_path / name / "checkpoint_last.pt")
+    assert_same_state(*states)
+
+
+def test_truncated_last_checkpoint(data: Path, tmp_path: Path) -> None:
+    """The newest whole checkpoint takes its place, and the run ends as if nothing had happened."""
+    train(tmp_path / "straight", resumable(data, tmp_path / "straight"))
+    args = resumable(data, tmp_path / "broken")
+    start("train", args, tmp_path / "killed.log").kill_when(tmp_path / "broken" / f"checkpoint_1_{KILLED_AT}.pt")
+    last = tmp_path / "broken" / "checkpoint_last.pt"
+    shutil.copy(tmp_path / "broken" / f"checkpoint_1_{KILLED_AT}.pt", last)  # the kill itself may have cut it
+    last.write_bytes(last.read_bytes()[:2000])
+    text = train(tmp_path / "broken", args).text
+    assert "was damaged" in text and f"checkpoint_1_{KILLED_AT}.pt" in text
+    assert (tmp_path / "broken" / "checkpoint_last.pt.damaged").stat().st_size == 2000
+    assert_same_state(tmp_path / "straight" / "checkpoint_last.pt", last)
+
+
+def test_truncated_last_checkpoint_alone(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "checkpoint_last.pt").write_bytes(b"PK\x03\x04half a file")
+    result = train(tmp_path, ami_args(data, tmp_path, 2), check=False)
+    assert result.code != 0 and "truncated or damaged" in result.text and "--restore-file" in result.text
+    assert "Traceback" not in result.text
+    assert (tmp_path / "checkpoint_last.pt").read_bytes() == b"PK\x03\x04half a file"
+
+
+@pytest.fixture(scope="module")
+def stopped(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stopped")
+    train(folder, ami_args(data, folder, 4, "--noise-updates", "1"))
+    return folder
+
+
+REFUSED = {
+    "another cycle": (["--noise-updates", "1", "--phase-cycle", "noise=1,forward=3"], "--phase-cycle noise=2,forward=2"),
+    "another start": (["--noise-updates", "2"], "--noise-updates 1"),
+    "reset": (["--noise-updates", "1", "--reset-optimizer"], "Pass --pretrain-updates 0 --noise-updates 0"),
+    "another architecture": (["--noise-updates", "1"], "is of --arch ami_transformer_tiny"),
+    "other players": (["--noise-updates", "1", "--no-latent-noise"], "resume with the settings of the first run"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_resume_that_cannot_continue(case: str, stopped: Path, data: Path, tmp_path: Path) -> None:
+    extra, message = REFUSED[case]
+    shutil.copy(stopped / "checkpoint_last.pt", tmp_path)
+    before = (tmp_path / "checkpoint_last.pt").read_bytes()
+    network = LSTM if case == "another architecture" else TRANSFORMER
+    result = train(tmp_path, ami_args(data, tmp_path, 6, *extra, network=network), check=False)
+    assert result.code != 0 and message in result.text, result.text[-2000:]
+    assert "Traceback" not in result.text
+    assert (tmp_path / "checkpoint_last.pt").read_bytes() == before
+
+
+def test_resume_without_optimizer_state(stopped: Path, data: Path, tmp_path: Path) -> None:
+    """Weights only: updates would be counted from 0."""
+    import torch
+
+    state = load(stopped / "checkpoint_last.pt")
+    state["last_optimizer_state"] = None
+    torch.save(state, tmp_path / "checkpoint_last.pt")
+    result = train(tmp_path, ami_args(data, tmp_path, 6, "--noise-updates", "1"), check=False)
+    assert result.code != 0 and "without optimizer state" in result.text and "Traceback" not in result.text
+    again = train(tmp_path, ami_args(data, tmp_path, 2))
+    assert "no optimizer state is taken over" in again.text

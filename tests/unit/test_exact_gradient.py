@@ -1,0 +1,327 @@
+"""The sampled gradients of the minimax against exact ones, by enumerating every T'.
+
+A dictionary of two words (and the unknown word) and samples of at most three symbols give 13 sentences.
+The exact objective is written out here with fairseq's own networks, one sentence at a time, no padding.
+"""
+
+import itertools
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from unit.tiny import make_batch, make_criterion, make_pair, make_task
+
+from fairseq_ami.criterions import ami_minimax
+from fairseq_ami.criterions.ami_minimax import Step
+from fairseq_ami.models import paired
+
+PAD, EOS = 1, 2
+ACTIONS = (EOS, 3, 4, 5)  # the end, the unknown word, two words; begin and padding are never drawn
+WORDS = ACTIONS[1:]
+PAIRS = [([0, 2], [0, 1]), ([1], [1])]  # two sources of different lengths: one row is padded
+UPDATES, COPIES = 12, 300
+
+EVERY_SAMPLE = [
+    *[[EOS]],
+    *[[a, EOS] for a in WORDS],
+    *[[a, b, EOS] for a, b in itertools.product(WORDS, WORDS)],
+]
+
+
+class Exact:
+    """The objective of each phase as a differentiable sum over all T', for one source and noise."""
+
+    def __init__(self, model, source, target, eps, scale=0.8, temperature=1.0, topk=0):
+        self.model, self.eps, self.scale = model, eps, scale
+        self.temperature, self.topk = temperature, topk
+        self.source = torch.tensor([[4 + w for w in source] + [EOS]])
+        self.target = torch.tensor([[4 + w for w in target] + [EOS]])
+
+    def delta(self, z):
+        """Equations 14 to 19 by hand."""
+        noise = self.model.latent_noise
+        mean = F.relu(z @ noise.hidden.weight.t() + noise.hidden.bias) @ noise.out.weight.t()
+        return self.scale * (mean + self.eps[: z.size(0)].unsqueeze(1) * torch.log1p(mean.exp()))
+
+    def encode(self):
+        """The stock encoder's output with noise, and the noise."""
+        out = self.model.forward_model.encoder(self.source, src_lengths=torch.tensor([self.source.size(1)]))
+        if isinstance(out, tuple):  # LSTM: outputs, final hidden states, final cells, mask
+            z = torch.cat([out[1], out[2]])
+            delta = self.delta(z)
+            hidden, cell = (z + delta).chunk(2)
+            return (out[0], hidden, cell, out[3]), delta
+        delta = self.delta(out["encoder_out"][0])
+        return {**out, "encoder_out": [out["encoder_out"][0] + delta]}, delta
+
+    def log_p(self, tokens, encoder_out):
+        """log of the probability with which the truncated policy draws *tokens*."""
+        logits = self.model.forward_model.decoder(torch.tensor([[EOS] + tokens[:-1]]), encoder_out=encoder_out)[0][0]
+        total = torch.zeros(())
+        for place, symbol in enumerate(tokens[:2]):  # a third symbol is the forced end: probability one
+            allowed = logits[place, list(ACTIONS)] / self.temperature
+            if self.topk:
+                allowed = allowed.masked_fill(allowed < allowed.sort().values[-self.topk], -math.inf)
+            total = total + torch.log_softmax(allowed, dim=0)[ACTIONS.index(symbol)]
+        return total
+
+    def log_q(self, tokens):
+        """log Q of each token of S, by the stock backward network."""
+        net = self.model.backward_model
+        previous = torch.cat([torch.tensor([[EOS]]), self.source[:, :-1]], dim=1)
+        logits = net(torch.tensor([tokens]), torch.tensor([len(tokens)]), previous)[0][0]
+        return torch.log_softmax(logits, dim=-1)[torch.arange(len(previous[0])), self.source[0]]
+
+    def k(self, tokens):
+        """Equation 11 by hand."""
+        table = self.model.forward_model.decoder.embed_tokens.weight.detach()
+        means = [table[[t for t in s if t > 2]].mean(0) if len(s) > 1 else None for s in (tokens, self.target[0].tolist())]
+        if means[0] is None:
+            return 1.0
+        return 1.0 - float(means[0] @ means[1] / (means[0].norm() * means[1].norm()))
+
+    def expectation(self, value, encoder_out=None):
+        """sum over T' of P(T') value(T')."""
+        encoder_out = self.encode()[0] if encoder_out is None else encoder_out
+        return sum(self.log_p(tokens, encoder_out).exp() * value(tokens) for tokens in EVERY_SAMPLE)
+
+    def reward(self, tokens, use_k):
+        with torch.no_grad():
+            reward = self.log_q(tokens).mean()
+        return self.k(tokens) * reward if use_k else reward
+
+
+@pytest.fixture(params=["ami_transformer"])
+def game(request, monkeypatch):
+    """A pair whose noise draws are fixed, a batch of many copies, and its exact objectives."""
+    task = make_task()
+    model = make_pair(task, arch=request.param, noise_scale=0.8)
+    eps = torch.randn(3, model.latent.dim(model.forward_model))
+
+    def same_draws(keys, z, padding_mask):
+        draws = eps[: z.size(0)].unsqueeze(1).expand(-1, z.size(1), -1)
+        if padding_mask is None:
+            return draws
+        place = ((~padding_mask).long().cumsum(1) - 1).clamp(min=0).t()
+        return draws.gather(0, place.unsqueeze(-1).expand_as(draws))
+
+    monkeypatch.setattr(paired, "noise_draws", same_draws)
+    batch = make_batch(task, PAIRS * COPIES)
+
+    def exact(**settings):
+        return [Exact(model, source, target, eps, **settings) for source, target in PAIRS]
+
+    return task, model, batch, exact
+
+
+def flat(grads):
+    return torch.cat([g.reshape(-1) for g in grads]).double()
+
+
+def exact_gradient(model, player, loss):
+    """Gradient of the exact loss, summed over the sources, for one player."""
+    weights = list(model.player_networks()[player].parameters())
+    grads = torch.autograd.grad(loss, weights, allow_unused=True)
+    return flat([torch.zeros_like(w) if g is None else g for g, w in zip(grads, weights)])
+
+
+def sampled_gradients(game, phase, reward_mean=None, reward_std=None, **settings):
+    """The criterion's gradient in each of many updates, for one copy of the sources; (updates, weights)."""
+    task, model, batch, _ = game
+    criterion = make_criterion(task, **settings)
+    model.set_players({phase})
+    weights = list(model.player_networks()[phase].parameters())
+    rows = []
+    for update in range(UPDATES):
+        loss = criterion(model, batch, Step(phase, update, reward_mean, reward_std))[0]
+        grads = torch.autograd.grad(loss / COPIES, weights, allow_unused=True)
+        rows.append(flat([torch.zeros_like(w) if g is None else g for g, w in zip(grads, weights)]))
+    model.set_players({"noise", "forward", "backward"})
+    return torch.stack(rows)
+
+
+def assert_unbiased(sampled, exact):
+    """Within a few standard errors everywhere, and of the same direction."""
+    mean = sampled.mean(0)
+    error = sampled.std(0) / math.sqrt(len(sampled)) + 1e-6 * exact.norm()
+    deviation = (mean - exact) / error
+    assert deviation.abs().max() < 6
+    assert deviation.pow(2).mean().sqrt() < 2
+    assert F.cosine_similarity(mean, exact, dim=0) > 0.99
+    assert mean.norm() / exact.norm() == pytest.approx(1.0, abs=0.1)
+
+
+# ------------------------------------------------------------------ the enumeration itself
+
+
+def test_enumerated_probabilities_sum_to_one(game):
+    """The 13 sentences are all that the truncated policy can draw."""
+    for one in game[3]():
+        assert one.expectation(lambda tokens: 1.0).item() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_exact_gradient_is_that_of_finite_differences(game):
+    """The oracle's own gradient: a step along it changes J by its squared norm."""
+    model, one = game[1], game[3]()[0]
+    weights = list(model.forward_model.parameters())
+    value = lambda: one.expectation(lambda tokens: one.reward(tokens, True))  # noqa: E731
+    grads = torch.autograd.grad(value(), weights, allow_unused=True)
+    slope = sum(float(g.pow(2).sum()) for g in grads if g is not None)
+    step = 0.02 / math.sqrt(slope)
+    values = []
+    for sign in (1, -1):
+        with torch.no_grad():
+            for w, g in zip(weights, grads):
+                w.add_(0 if g is None else sign * step * g)
+            values.append(value().item())
+            for w, g in zip(weights, grads):
+                w.sub_(0 if g is None else sign * step * g)
+    assert (values[0] - values[1]) / (2 * step) == pytest.approx(slope, rel=0.02)
+
+
+# ------------------------------------------------------------------ theta
+
+BASELINES = {
+    "none": ({"baseline": "running-mean", "reward_mean": 0.0}, 1.0),
+    "running mean": ({"baseline": "running-mean", "reward_mean": -1.5}, 1.0),
+    "leave one out": ({"baseline": "leave-one-out"}, 1.0),
+    "running std": (
+        {"baseline": "running-mean", "reward_scale": "running-std", "reward_mean": -1.5, "reward_std": 0.5},
+        2.0,
+    ),
+}
+
+
+def forward_loss(exact, use_k):
+    return -sum(one.expectation(lambda tokens, one=one: one.reward(tokens, use_k)) for one in exact)
+
+
+@pytest.mark.parametrize("baseline", BASELINES)
+@pytest.mark.parametrize("multiplier", ["none", "both"])
+def test_theta(game, baseline, multiplier):
+    """The forward phase descends -E[r] or -E[K r], divided by the spread, whatever the baseline."""
+    settings, factor = BASELINES[baseline]
+    exact = exact_gradient(game[1], "forward", forward_loss(game[3](), multiplier == "both")) * factor
+    sampled = sampled_gradients(game, "forward", mle_weight=0.0, cosine_multiplier=multiplier, **settings)
+    assert_unbiased(sampled, exact)
+
+
+def test_theta_without_multiplier_in_the_forward_phase(game):
+    """--cosine-multiplier backward leaves the forward phase at -E[r], not at -E[K r]."""
+    sampled = sampled_gradients(game, "forward", mle_weight=0.0, cosine_multiplier="backward")
+    assert_unbiased(sampled, exact_gradient(game[1], "forward", forward_loss(game[3](), False)))
+    with pytest.raises(AssertionError):
+        assert_unbiased(sampled, exact_gradient(game[1], "forward", forward_loss(game[3](), True)))
+
+
+def test_theta_under_another_policy(game):
+    """With a temperature and top-k the objective is that of the policy which draws."""
+    exact = forward_loss(game[3](temperature=1.5, topk=3), False)
+    settings = {"sample_temperature": 1.5, "sample_topk": 3, "cosine_multiplier": "none", "mle_weight": 0.0}
+    assert_unbiased(sampled_gradients(game, "forward", **settings), exact_gradient(game[1], "forward", exact))
+
+
+def test_theta_with_the_likelihood_anchor(game):
+    """Weights of both terms: 0.3 NLL(T|S) without noise, 2 times the policy term."""
+    model, exact = game[1], game[3]()
+    nll = 0.0
+    for one in exact:
+        previous = torch.cat([torch.tensor([[EOS]]), one.target[:, :-1]], dim=1)
+        logits = model.forward_model(one.source, torch.tensor([one.source.size(1)]), previous)[0][0]
+        nll = nll + F.cross_entropy(logits, one.target[0], reduction="sum")
+    gradient = exact_gradient(model, "forward", 0.3 * nll + 2.0 * forward_loss(exact, True))
+    assert_unbiased(sampled_gradients(game, "forward", mle_weight=0.3, policy_weight=2.0), gradient)
+
+
+def test_baselines_lower_the_variance(game):
+    """Same expectation, smaller spread than without a baseline."""
+    spread = {}
+    for name in ("none", "running mean", "leave one out"):
+        sampled = sampled_gradients(game, "forward", mle_weight=0.0, cosine_multiplier="none", **BASELINES[name][0])
+        spread[name] = float(sampled.var(0).sum())
+    assert spread["running mean"] < 0.5 * spread["none"]
+    assert spread["leave one out"] < 0.5 * spread["none"]
+
+
+def test_a_baseline_that_includes_the_sample_would_be_seen(game, monkeypatch):
+    """The mean of the whole group shrinks the gradient by (k - 1) / k: this test bench must notice."""
+    monkeypatch.setattr(ami_minimax, "advantages", lambda r, b, scale: (r - r.mean(1, keepdim=True)) * scale)
+    exact = exact_gradient(game[1], "forward", forward_loss(game[3](), False))
+    sampled = sampled_gradients(game, "forward", mle_weight=0.0, cosine_multiplier="none")
+    with pytest.raises(AssertionError):
+        assert_unbiased(sampled, exact)
+    assert_unbiased(2 * sampled, exact)
+
+
+@pytest.mark.parametrize("game", ["ami_lstm"], indirect=True)
+def test_theta_and_omega_of_the_lstm(game):
+    """The same over BiLSTMs, whose noise falls on the decoder's first states."""
+    sampled = sampled_gradients(game, "forward", mle_weight=0.0)
+    assert_unbiased(sampled, exact_gradient(game[1], "forward", forward_loss(game[3](), True)))
+    sampled = sampled_gradients(game, "noise", noise_lambda=0.7, noise_norm_cap=0.0)
+    assert_unbiased(sampled, exact_gradient(game[1], "noise", noise_loss(game[3](), 0.7)))
+
+
+# ------------------------------------------------------------------ phi
+
+FAKE = {
+    "log-likelihood": lambda log_q: log_q.sum(),
+    "unlikelihood": lambda log_q: -(1 - log_q.exp()).log().sum(),
+    "hinge": lambda log_q: (log_q + 1.5).clamp(min=0).sum(),
+}
+
+
+@pytest.mark.parametrize(
+    "kind, multiplier",
+    [("log-likelihood", "none"), ("log-likelihood", "backward"), ("unlikelihood", "both"), ("hinge", "both")],
+)
+def test_phi(game, kind, multiplier):
+    """The backward phase descends NLL(S|T) + w E[K fake(Q(S|T'))]; K in both places where it is used."""
+    loss = 0.0
+    for one in game[3]():
+        weight = one.k if multiplier != "none" else lambda tokens: 1.0
+        encoder_out = one.encode()[0]
+        fake = one.expectation(lambda t: weight(t) * FAKE[kind](one.log_q(t)), encoder_out)  # noqa: B023
+        loss = loss - one.log_q(one.target[0].tolist()).sum() + 0.7 * fake
+    settings = {"fake_loss": kind, "fake_margin": 1.5, "adversarial_weight": 0.7, "cosine_multiplier": multiplier}
+    assert_unbiased(sampled_gradients(game, "backward", **settings), exact_gradient(game[1], "backward", loss))
+
+
+def test_phi_of_mmi(game, monkeypatch):
+    """In MMI the backward network maximises E[log Q(S|T')]: no noise, no K, no real pairs."""
+    exact = game[3](scale=0.0)
+    loss = -sum(one.expectation(lambda t, one=one: one.log_q(t).sum()) for one in exact)
+    sampled = sampled_gradients(game, "backward", objective="mmi")
+    assert_unbiased(sampled, exact_gradient(game[1], "backward", loss))
+
+
+# ------------------------------------------------------------------ omega
+
+
+def noise_loss(exact, weight):
+    """-lambda ||delta|| - E[r], without K."""
+    loss = 0.0
+    for one in exact:
+        encoder_out, delta = one.encode()
+        reward = one.expectation(lambda tokens, one=one: one.reward(tokens, False), encoder_out)
+        loss = loss - weight * delta.pow(2).mean().sqrt() - reward
+    return loss
+
+
+@pytest.mark.parametrize(
+    "baseline, multiplier",
+    [("none", "both"), ("running mean", "none"), ("leave one out", "both"), ("running std", "none")],
+)
+def test_omega(game, baseline, multiplier):
+    """The noise phase descends -lambda ||delta|| - E[r]; K takes no part in it."""
+    settings, factor = BASELINES[baseline]
+    exact = exact_gradient(game[1], "noise", noise_loss(game[3](), 0.7 / factor)) * factor
+    settings = {"noise_lambda": 0.7, "noise_norm_cap": 0.0, "cosine_multiplier": multiplier, **settings}
+    assert_unbiased(sampled_gradients(game, "noise", **settings), exact)
+
+
+def test_omega_above_the_cap(game):
+    """Noise beyond the cap earns nothing: -E[r] alone is left."""
+    exact = exact_gradient(game[1], "noise", noise_loss(game[3](), 0.0))
+    assert_unbiased(sampled_gradients(game, "noise", noise_lambda=0.7, noise_norm_cap=0.01), exact)

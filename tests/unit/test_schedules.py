@@ -1,0 +1,107 @@
+"""Who plays when, against tables written out by hand."""
+
+import pytest
+
+from fairseq_ami.errors import AMIError
+from fairseq_ami.schedules import PRETRAIN, PhaseSchedule, parse_phase_cycle
+
+CYCLE = (("noise", 1), ("forward", 2), ("backward", 3))
+ALL = frozenset({"noise", "forward", "backward"})
+LETTERS = {PRETRAIN: "p", "noise": "n", "forward": "f", "backward": "b"}
+
+
+def play(schedule, updates):
+    return "".join(LETTERS[schedule.phase(update)] for update in range(updates))
+
+
+def test_phases_written_out():
+    """Two of pretraining, three of noise, then the cycle for ever."""
+    assert play(PhaseSchedule(CYCLE, ALL, 2, 3), 20) == "ppnnnnffbbbnffbbbnff"
+
+
+def test_a_cycle_alone_starts_at_once():
+    """And in the order in which it was written."""
+    assert play(PhaseSchedule((("backward", 2), ("noise", 1), ("forward", 1)), ALL), 9) == "bbnfbbnfb"
+
+
+@pytest.mark.parametrize(
+    "players, expected",
+    [
+        ({"forward", "backward"}, "ppffbbbffbbb"),
+        ({"noise", "forward"}, "ppnnnnffnffn"),
+        ({"noise", "backward"}, "ppnnnnbbbnbb"),
+        ({"forward"}, "ppffffffffff"),
+    ],
+)
+def test_absent_players_drop_their_phases(players, expected):
+    """The noise stage goes with the noise network; pretraining stays."""
+    assert play(PhaseSchedule(CYCLE, frozenset(players), 2, 3), 12) == expected
+
+
+def test_minimax_start():
+    """First update of the cycle: after pretraining and noise stage, if there is anybody to play that stage."""
+    assert PhaseSchedule(CYCLE, ALL, 2, 3).minimax_start == 5
+    assert PhaseSchedule(CYCLE, frozenset({"forward"}), 2, 3).minimax_start == 2
+
+
+def test_stepped_players():
+    """Pretraining moves both networks, every other phase its one player."""
+    schedule = PhaseSchedule(CYCLE, ALL, 1, 0)
+    assert schedule.stepped(0) == {"forward", "backward"}
+    assert [set(schedule.stepped(u)) for u in (1, 2, 4)] == [{"noise"}, {"forward"}, {"backward"}]
+
+
+def test_counts():
+    """How often each phase is played."""
+    schedule = PhaseSchedule(CYCLE, ALL, 2, 3)
+    assert schedule.counts(20) == {PRETRAIN: 2, "noise": 6, "forward": 6, "backward": 6}
+    assert schedule.counts(0) == {PRETRAIN: 0, "noise": 0, "forward": 0, "backward": 0}
+
+
+def test_far_into_the_run_the_cycle_goes_on():
+    """A million updates later: the place is the remainder."""
+    schedule = PhaseSchedule(CYCLE, ALL, 2, 3)
+    assert schedule.phase(5 + 6 * 10**6) == "noise"
+    assert schedule.phase(5 + 6 * 10**6 + 5) == "backward"
+
+
+def test_parse():
+    """Order kept, blanks allowed."""
+    assert parse_phase_cycle("noise=4,forward=8,backward=8") == [("noise", 4), ("forward", 8), ("backward", 8)]
+    assert parse_phase_cycle(" backward = 1 , forward=35") == [("backward", 1), ("forward", 35)]
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "cannot read ''"),
+        ("forward", "cannot read 'forward'"),
+        ("forward=", "cannot read 'forward='"),
+        ("forward=8,", "cannot read ''"),
+        ("forward=1.5", "cannot read"),
+        ("forward=8 backward=8", "cannot read"),
+        ("generator=8", "unknown player 'generator'; the players are noise, forward, backward"),
+        ("pretrain=8", "unknown player"),
+        ("forward=8,forward=1", "forward stands there twice"),
+        ("forward=0", "at least one update"),
+        ("forward=8,backward=-1", "backward=-1"),
+    ],
+)
+def test_bad_cycles_say_what_is_wrong(text, message):
+    """An AMIError that names the flag."""
+    with pytest.raises(AMIError) as error:
+        parse_phase_cycle(text)
+    assert message in str(error.value) and "--phase-cycle" in str(error.value)
+
+
+def test_a_cycle_without_a_present_player_is_refused():
+    """Nobody would ever play."""
+    with pytest.raises(AMIError, match="no phase of a player that takes part .forward"):
+        PhaseSchedule((("noise", 4),), frozenset({"forward"}))
+
+
+@pytest.mark.parametrize("name", ["pretrain_updates", "noise_updates"])
+def test_negative_stages_are_refused(name):
+    """Named as the user types it."""
+    with pytest.raises(AMIError, match="--" + name.replace("_", "-")):
+        PhaseSchedule(CYCLE, ALL, **{name: -1})

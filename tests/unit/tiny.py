@@ -1,0 +1,86 @@
+"""Networks, batches and criterions small enough to be checked by enumeration."""
+
+from argparse import Namespace
+from types import SimpleNamespace
+
+import torch
+from fairseq.data import Dictionary
+from fairseq.data.language_pair_dataset import collate
+from fairseq.models import ARCH_CONFIG_REGISTRY, MODEL_REGISTRY
+
+import fairseq_ami  # noqa: F401  (registers the models)
+from fairseq_ami.criterions.ami_minimax import AMIMinimax, AMIMinimaxConfig
+
+SIZES = {
+    "ami_transformer": {
+        "encoder_embed_dim": 8,
+        "decoder_embed_dim": 8,
+        "encoder_ffn_embed_dim": 8,
+        "decoder_ffn_embed_dim": 8,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2,
+    },
+    "ami_lstm": {
+        "encoder_embed_dim": 4,
+        "encoder_hidden_size": 4,
+        "encoder_layers": 1,
+        "decoder_embed_dim": 4,
+        "decoder_hidden_size": 8,
+        "decoder_out_embed_dim": 4,
+        "decoder_layers": 1,
+    },
+}
+
+
+def dictionary(words):
+    """fairseq's dictionary of the four specials and *words* more."""
+    result = Dictionary()
+    for index in range(words):
+        result.add_symbol(f"w{index}")
+    return result
+
+
+def make_task(source_words=3, target_words=2, languages=("en", "de")):
+    """What a model and a criterion ask a task for; dictionaries of different sizes show a mix-up."""
+    return SimpleNamespace(
+        source_dictionary=dictionary(source_words),
+        target_dictionary=dictionary(target_words),
+        cfg=SimpleNamespace(source_lang=languages[0], target_lang=languages[1]),
+    )
+
+
+def make_pair(task, arch="ami_transformer", seed=1, spread=1.5, **settings):
+    """An untrained pair; *spread* enlarges its weights, for distributions that are far from uniform."""
+    torch.manual_seed(seed)
+    given = {"dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0, **SIZES[arch], **settings}
+    args = Namespace(arch=arch, max_source_positions=20, max_target_positions=20, **given)
+    ARCH_CONFIG_REGISTRY[arch](args)
+    model = MODEL_REGISTRY[arch].build_model(args, task)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(spread)
+    model.args_of_test = args
+    return model.train()
+
+
+def make_batch(task, pairs, ids=None):
+    """fairseq's own collation of (source words, target words), word w0 written as 0; sorted by length."""
+    samples = []
+    for index, (source, target) in enumerate(pairs):
+        samples.append(
+            {
+                "id": index if ids is None else ids[index],
+                "source": torch.tensor([4 + word for word in source] + [task.source_dictionary.eos()]),
+                "target": torch.tensor([4 + word for word in target] + [task.target_dictionary.eos()]),
+            }
+        )
+    return collate(samples, task.source_dictionary.pad(), task.source_dictionary.eos())
+
+
+def make_criterion(task, **settings):
+    """The criterion with *settings*; samples of at most three symbols, the last of them a forced end."""
+    given = {"seed": 3, "sample_max_len_a": 0.0, "sample_max_len_b": 3, "reward_scale": "none", **settings}
+    return AMIMinimax(AMIMinimaxConfig(**given), task)
