@@ -239,8 +239,8 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
             sources = self._encode_sources(sentences)
             for batch in self._build_batches(sources, False) if sources else ():
                 batch = utils.apply_to_sample(lambda tensor: tensor.to(self.device), batch)
-                longest = int(max_len_a * int(batch["net_input"]["src_lengths"].max()) + max_len_b)
-                rows = self._draw(batch, policy, num_samples, noise, seed, longest)
+                limits = (max_len_a * batch["net_input"]["src_lengths"] + max_len_b).long()
+                rows = self._draw(batch, policy, num_samples, noise, seed, limits)
                 texts = [self.decode(utils.strip_pad(row, self.tgt_dict.pad())) for row in rows]
                 for i, number in enumerate(batch["id"].tolist()):
                     found[number] = texts[i * num_samples : (i + 1) * num_samples]
@@ -255,7 +255,7 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
             raise AMIError("sample: num_samples >= 1, temperature > 0, topk >= 0 and 0 < topp <= 1 are needed")
 
     def _draw(
-        self, batch: Dict[str, Any], policy: Policy, count: int, noise: bool, seed: int, longest: int
+        self, batch: Dict[str, Any], policy: Policy, count: int, noise: bool, seed: int, limits: Tensor
     ) -> Tensor:
         """Sampled symbols, padded, shape (batch * count, length)."""
         model, ids = self.models[0], batch["id"]
@@ -271,7 +271,7 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
             network.encoder.reorder_encoder_out,
             policy,
             stream_keys(seed, 0, TOKEN_STREAM, ids, count),
-            max(1, min(longest, int(network.decoder.max_positions()) - 1)),
+            limits.clamp(1, int(network.decoder.max_positions()) - 1).repeat_interleave(count),
             self.tgt_dict.pad(),
             self.tgt_dict.eos(),
         ).tokens
