@@ -12,7 +12,7 @@ from fairseq.data import Dictionary
 
 from fairseq_ami.checkpoints import part_of, read_checkpoint, save_atomically
 from fairseq_ami.errors import AMIError
-from fairseq_ami.export import pair_class, pair_state, plain_state, set_text_processing
+from fairseq_ami.export import pair_state, plain_state, set_text_processing
 from fairseq_ami.model_card import model_card
 
 logger = logging.getLogger(__name__)
@@ -56,17 +56,17 @@ def export(
     if bpe_codes:
         check_codes(bpe_codes)
     state = read_checkpoint(checkpoint, "checkpoint to export", lazily=True)
-    pair_class(state, checkpoint)
     plain = pair_state(state, checkpoint) if pair else plain_state(state, str(direction), checkpoint)
-    if out.endswith(".pt"):
-        with writing(out) as temporary:
-            save_atomically(plain, temporary)
-        return out
-    dictionaries = find_dictionaries(plain, data or str(part_of(state, "task").get("data") or "."))
-    set_text_processing(plain["cfg"], CODES if bpe_codes else None, tokenizer)
-    _warn_about_subwords(dictionaries, bpe_codes)
+    dictionaries: List[Path] = []
+    if not out.endswith(".pt"):
+        dictionaries = find_dictionaries(plain, data or str(part_of(state, "task").get("data") or "."))
+        set_text_processing(plain["cfg"], CODES if bpe_codes else None, tokenizer)
+        _warn_about_subwords(dictionaries, bpe_codes)
     with writing(out) as temporary:
-        _write(plain, temporary, out, dictionaries, bpe_codes)
+        if out.endswith(".pt"):
+            save_atomically(plain, temporary)
+        else:
+            _write(plain, temporary, out, dictionaries, bpe_codes)
     return out
 
 

@@ -12,6 +12,7 @@ from typing import Any, Dict, Optional, Type
 
 from fairseq.dataclass.configs import FairseqConfig
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY, MODEL_REGISTRY
+from fairseq.models.transformer import transformer_legacy
 from fairseq.tasks.translation import TranslationConfig
 from omegaconf import OmegaConf
 from torch import Tensor
@@ -121,9 +122,13 @@ def network_settings(stored: Dict[str, Any], name: str) -> Dict[str, Any]:
     ARCH_CONFIG_REGISTRY[name](args)
     settings = vars(args)
     settings["criterion"] = ""  # fairseq's LSTM looks at it
-    # older omegaconf accepts no new key later on, and fairseq sets these two while it builds
-    settings.setdefault("min_params_to_wrap", int(1e8))
-    settings.setdefault("checkpoint_activations", False)
+    if name == "transformer":  # fairseq adds these while it builds; older omegaconf takes no new keys then
+        late = {
+            "max_source_positions": transformer_legacy.DEFAULT_MAX_SOURCE_POSITIONS,
+            "max_target_positions": transformer_legacy.DEFAULT_MAX_TARGET_POSITIONS,
+            "min_params_to_wrap": transformer_legacy.DEFAULT_MIN_PARAMS_TO_WRAP,
+        }
+        settings.update({key: value for key, value in late.items() if settings.get(key) is None})
     return settings
 
 

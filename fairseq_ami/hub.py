@@ -8,7 +8,7 @@ from fairseq import hub_utils
 from fairseq_ami.archives import unpacked
 from fairseq_ami.checkpoints import part_of, read_checkpoint
 from fairseq_ami.errors import AMIError
-from fairseq_ami.export import pair_class
+from fairseq_ami.export import languages, pair_class
 from fairseq_ami.hub_interface import AMIHubInterface, Score
 
 __all__ = ["AMIHubInterface", "Score", "from_pretrained"]
@@ -44,8 +44,10 @@ def from_pretrained(
     if data == "." and task.get("data") and task["data"] != ".":
         data = os.path.abspath(task["data"].split(os.pathsep)[0])  # a training run's own checkpoint
     folder = os.path.join(path, data)
-    for language in (kwargs.get("source_lang", task["source_lang"]), kwargs.get("target_lang", task["target_lang"])):
-        if language and not os.path.isfile(os.path.join(folder, f"dict.{language}.txt")):
+    for key, language in zip(("source_lang", "target_lang"), languages(state, "forward")):
+        kwargs.setdefault(key, language)  # fairseq stores languages that it inferred as None
+    for language in (kwargs["source_lang"], kwargs["target_lang"]):
+        if not os.path.isfile(os.path.join(folder, f"dict.{language}.txt")):
             raise AMIError(f"there is no dict.{language}.txt in {folder}: pass data_name_or_path=FOLDER")
     loaded = hub_utils.from_pretrained(path, checkpoint_file, os.path.abspath(folder), **kwargs)
     return AMIHubInterface(loaded["args"], loaded["task"], loaded["models"])

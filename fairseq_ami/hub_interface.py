@@ -111,7 +111,7 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
             hypotheses = self.generate(tokens, beam, verbose, **kwargs) if tokens else []
             return [self.decode(best[0]["tokens"]) for best in hypotheses]
 
-    def backtranslate(self, sentences: Union[str, Sequence[str]], beam: int = 5, **kwargs: Any) -> Union[str, List[str]]:
+    def backtranslate(self, sentences: Union[str, Sequence[str]], beam: int = 5, **kwargs: Any) -> Any:
         """:meth:`translate` with the backward network Q(S|T)."""
         return self.translate(sentences, beam=beam, direction="backward", **kwargs)
 

@@ -21,8 +21,8 @@ from fairseq_ami.generation.reranking import SCORES, Tuned, picked, tune
 
 DEFAULT_GRID = "0,0.05,0.1,0.15,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1,1.5,2"
 SCORES_HELP = (
-    "per-token: the search's normalised score + lambda * log Q(S|T')/|S| + gamma * |T'|/|S|; sum: log P + lambda * log Q "
-    "+ gamma * |T'|; natural logarithms (default: per-token)"
+    "per-token: the search's normalised score + lambda * log Q(S|T')/|S| + gamma * |T'|/|S|; "
+    "sum: log P + lambda * log Q + gamma * |T'|; natural logarithms (default: per-token)"
 )
 
 
@@ -89,23 +89,23 @@ def run(args: argparse.Namespace) -> int:
     check_arguments(args)
     show_progress()
     decoder = MMIDecoder(configuration(args), args.backward_path, args.scores, args.bleu_tokenize)
-    tuned, scored, rows = None, None, []
-    weights = args.weight, args.length_weight or 0.0
+    done: List[Scored] = []
+    tuned, weights = None, (args.weight, args.length_weight or 0.0)
     if args.weight is None:
-        scored = decoder.score(args.tune_subset, args.tune_nbest_file, references=True)
+        done.append(decoder.score(args.tune_subset, args.tune_nbest_file, references=True))
         gammas = args.length_grid if args.length_weight is None else (args.length_weight,)
-        tuned = tune(scored.features, scored.counts, args.lambda_grid, gammas)
+        tuned = tune(done[0].features, done[0].counts, args.lambda_grid, gammas)
         weights = tuned.weight, tuned.length_weight
-        rows += compare(scored, *weights)
-    same = (args.gen_subset, args.nbest_file) == (args.tune_subset, args.tune_nbest_file)
-    if scored is None or not same:
-        scored = decoder.score(args.gen_subset, args.nbest_file)
-        rows += compare(scored, *weights)
-    texts = picked(scored.lists, scored.features.choose(*weights))
+    if not done or (args.gen_subset, args.nbest_file) != (args.tune_subset, args.tune_nbest_file):
+        done.append(decoder.score(args.gen_subset, args.nbest_file))
+    texts = picked(done[-1].lists, done[-1].features.choose(*weights))
     write_atomically(args.output, "".join(text + "\n" for text in texts))
+    rows = [row for scored in done for row in compare(scored, *weights)]
+    signature = next((scored.counts.signature for scored in done if scored.counts is not None), None)
     if args.json:
-        write_atomically(args.json, json.dumps(as_json(args, rows, weights, tuned, scored), indent=2) + "\n")
-    print(report(args, rows, weights, tuned, scored))
+        found = as_json(args, rows, weights, tuned, signature)
+        write_atomically(args.json, json.dumps(found, indent=2) + "\n")
+    print(report(args, rows, weights, tuned, signature))
     return 0
 
 
@@ -138,7 +138,11 @@ def check_arguments(args: argparse.Namespace) -> None:
 
 def configuration(args: argparse.Namespace) -> Any:
     """fairseq's configuration of a generation run from our options."""
-    given = argparse.Namespace(**{**vars(args), "task": "ami_translation", "user_dir": None})
+    values = {**vars(args), "task": "ami_translation", "user_dir": None}
+    for name in ("source_lang", "target_lang"):
+        if values[name] is None:  # to be found in the data; a tokenizer's settings cannot hold None
+            del values[name]
+    given = argparse.Namespace(**values)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what hydra thinks of fairseq
         return convert_namespace_to_omegaconf(given)
@@ -148,19 +152,21 @@ def configuration(args: argparse.Namespace) -> Any:
 
 
 def report(
-    args: argparse.Namespace, rows: List[Row], weights: Tuple[float, float], tuned: Optional[Tuned], scored: Scored
+    args: argparse.Namespace, rows: List[Row], weights: Tuple[float, float], tuned: Optional[Tuned], signature: Any
 ) -> str:
     """The table that is printed."""
-    lines = [f"{'subset':<10} {'sents':>6}  {'system':<9} {'BLEU':>6} {'BP':>6} {'Dist-1':>7} {'Dist-2':>7} "
-             f"{'log Q/tok':>9} {'length':>7} {'changed':>8}"]
+    titles = "subset sents system BLEU BP Dist-1 Dist-2 log_Q/tok length changed gain_(95_%)".split()
+    lines = ["{:<10} {:>6}  {:<9} {:>6} {:>6} {:>7} {:>7} {:>9} {:>7} {:>8}  {}".format(*titles).replace("_", " ")]
     for row in rows:
         bleu = f"{row.bleu:6.2f} {row.brevity_penalty:6.3f}" if row.bleu is not None else f"{'-':>6} {'-':>6}"
-        lines.append(f"{row.subset:<10} {row.sentences:>6}  {row.system:<9} {bleu} {row.dist_1:7.4f} {row.dist_2:7.4f} "
-                     f"{row.log_q:9.4f} {row.length:7.2f} {row.changed:>8}")
+        gain = "{:+.2f} to {:+.2f}".format(*row.gain) if row.gain else ""
+        line = f"{row.subset:<10} {row.sentences:>6}  {row.system:<9} {bleu} {row.dist_1:7.4f} {row.dist_2:7.4f} "
+        lines.append(f"{line}{row.log_q:9.4f} {row.length:7.2f} {row.changed:>8}  {gain}".rstrip())
     how = f"tuned on {args.tune_subset}: best of {len(tuned.grid)} settings" if tuned else "as given"
-    lines.append(f"lambda {weights[0]:g}, length weight {weights[1]:g} ({how}); scores: {args.scores}, natural logarithms")
-    if scored.counts is not None:
-        lines.append(f"BLEU: sacreBLEU {scored.counts.signature}")
+    lines.append(f"lambda {weights[0]:g}, length weight {weights[1]:g} ({how})")
+    lines.append(f"scores: {args.scores}, natural logarithms")
+    if signature is not None:
+        lines.append(f"BLEU: sacreBLEU {signature}; gain: paired bootstrap over the 1-best")
     if tuned and weights[0] == max(args.lambda_grid) > 0:
         lines.append("the best lambda is the largest one tried: widen --lambda-grid")
     lines.append(f"written: {args.output}")
@@ -168,30 +174,35 @@ def report(
 
 
 def as_json(
-    args: argparse.Namespace, rows: List[Row], weights: Tuple[float, float], tuned: Optional[Tuned], scored: Scored
+    args: argparse.Namespace, rows: List[Row], weights: Tuple[float, float], tuned: Optional[Tuned], signature: Any
 ) -> Dict[str, Any]:
     """The same as plain data, with the whole grid."""
-    names = ("path", "backward_path", "gen_subset", "tune_subset", "nbest_file", "tune_nbest_file", "scores", "beam",
-             "nbest", "lenpen", "latent_noise_draws", "sampling", "seed")
+    names = "path backward_path gen_subset tune_subset nbest_file tune_nbest_file scores beam nbest lenpen sampling"
     return {
         "version": fairseq_ami.__version__,
-        "settings": {name: getattr(args, name) for name in names},
+        "settings": {name: getattr(args, name) for name in [*names.split(), "latent_noise_draws", "seed"]},
         "lambda": weights[0],
         "length_weight": weights[1],
         "tuned": tuned is not None,
         "grid": [dict(zip(("lambda", "length_weight", "bleu"), point)) for point in tuned.grid] if tuned else [],
         "results": [asdict(row) for row in rows],
-        "signature": scored.counts.signature if scored.counts is not None else None,
+        "signature": signature,
     }
 
 
 def write_atomically(path: str, text: str) -> None:
-    """Write a whole text file, or none."""
+    """Write a whole text file, or none.
+
+    Raises:
+        AMIError: the disk or its permissions do not let us.
+    """
     temporary = f"{path}.tmp{os.getpid()}"
     try:
         with open(temporary, "w", encoding="utf-8", newline="\n") as out:
             out.write(text)
         os.replace(temporary, path)
+    except OSError as error:
+        raise AMIError(f"cannot write {path}: {error}") from error
     finally:
         if os.path.exists(temporary):
             os.remove(temporary)

@@ -33,7 +33,8 @@ class Scored:
 @dataclass(frozen=True)
 class Row:
     """One line of the comparison. BLEU and brevity penalty are None without references; log_q is the mean
-    of log Q(S|T') a source token (natural log); length is the mean of |T'| in subwords."""
+    of log Q(S|T') a source token (natural log); length is the mean of |T'| in subwords; gain is the 95 %
+    interval of the BLEU gained over the 1-best (paired bootstrap)."""
 
     subset: str
     sentences: int
@@ -45,6 +46,7 @@ class Row:
     log_q: float
     length: float
     changed: int
+    gain: Optional[Tuple[float, float]]
 
 
 class MMIDecoder:
@@ -138,10 +140,11 @@ def compare(scored: Scored, weight: float, length_weight: float) -> List[Row]:
     """The search's own best against the reranked one."""
     first = np.zeros(len(scored.lists), dtype=int)
     reranked = scored.features.choose(weight, length_weight)
-    return [_row(scored, "1-best", first), _row(scored, "reranked", reranked)]
+    gain = scored.counts.gain_interval(first, reranked) if scored.counts is not None else None
+    return [_row(scored, "1-best", first, None), _row(scored, "reranked", reranked, gain)]
 
 
-def _row(scored: Scored, system: str, choice: np.ndarray) -> Row:
+def _row(scored: Scored, system: str, choice: np.ndarray, gain: Optional[Tuple[float, float]]) -> Row:
     bleu = scored.counts.bleu(choice) if scored.counts is not None else None
     texts = reranking.picked(scored.lists, choice)
     log_q = sum(scores[index] for scores, index in zip(scored.log_q, choice))
@@ -156,4 +159,5 @@ def _row(scored: Scored, system: str, choice: np.ndarray) -> Row:
         float(log_q / sum(len(entry.source) for entry in scored.lists)),
         float(np.mean([len(entry.hypotheses[index].tokens) for entry, index in zip(scored.lists, choice)])),
         int(np.count_nonzero(choice)),
+        gain,
     )

@@ -53,7 +53,9 @@ class Candidates:
 Finish = Callable[[str], str]  # the last step from subwords to text, e.g. a detokeniser
 
 
-def to_text(dictionary: Any, tokens: Tensor, post_process: Optional[str], finish: Finish, reference: bool = False) -> str:
+def to_text(
+    dictionary: Any, tokens: Tensor, post_process: Optional[str], finish: Finish, reference: bool = False
+) -> str:
     """Words of *tokens* as ``fairseq-generate`` prints them; an unknown word of a reference matches nothing."""
     ignore = {dictionary.eos(), dictionary.pad()}
     return finish(dictionary.string(tokens, post_process, escape_unk=reference, extra_symbols_to_ignore=ignore))
@@ -180,13 +182,16 @@ def _parse(path: str) -> Tuple[Dict[int, str], Dict[int, List[List[Any]]]]:
                     else:
                         found[index][-1][2] = sum(map(float, rest.split())) * math.log(2)
                 except (ValueError, KeyError) as error:
-                    raise AMIError(f"{path}, line {number}: not as fairseq-generate prints it: {line.strip()!r}") from error
+                    message = f"{path}, line {number}: not as fairseq-generate prints it: {line.strip()!r}"
+                    raise AMIError(message) from error
     except (OSError, UnicodeDecodeError) as error:
         raise AMIError(f"the n-best file {path} cannot be read: {error}") from error
     return sources, found
 
 
-def _check_source(dictionary: Any, source: Tensor, printed: Optional[str], index: int, path: str, subset: str) -> None:
+def _check_source(
+    dictionary: Any, source: Tensor, printed: Optional[str], index: int, path: str, subset: str
+) -> None:
     wanted = dictionary.string(source)
     if printed is not None and printed.split() != wanted.split():
         raise AMIError(

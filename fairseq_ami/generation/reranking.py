@@ -152,8 +152,29 @@ class BleuCounts:
 
     def bleu(self, choice: np.ndarray) -> Any:
         """sacreBLEU's corpus score when source i gets hypothesis choice[i]."""
-        total = self.counts[np.arange(len(choice)), choice].sum(axis=0).tolist()
-        return BLEU.compute_bleu(total[2:6], total[6:], total[0], total[1], smooth_method="exp")
+        return _bleu(self._chosen(choice).sum(axis=0))
+
+    def gain_interval(self, before: np.ndarray, after: np.ndarray, draws: int = 1000) -> Tuple[float, float]:
+        """95 % interval of BLEU(after) - BLEU(before): paired bootstrap over sentences, always the same draws.
+
+        Args:
+            before, after: two choices, shape (sources,).
+            draws: resampled corpora.
+        """
+        size = len(before)
+        times = np.random.default_rng(0).multinomial(size, np.full(size, 1 / size), size=draws)
+        first, second = times @ self._chosen(before), times @ self._chosen(after)
+        gains = [_bleu(two).score - _bleu(one).score for one, two in zip(first, second)]
+        low, high = np.percentile(gains, [2.5, 97.5])
+        return float(low), float(high)
+
+    def _chosen(self, choice: np.ndarray) -> np.ndarray:
+        return self.counts[np.arange(len(choice)), choice]
+
+
+def _bleu(counts: np.ndarray) -> Any:
+    total = counts.tolist()
+    return BLEU.compute_bleu(total[2:6], total[6:], total[0], total[1], smooth_method="exp")
 
 
 def bleu_counts(lists: Sequence[Candidates], tokenize: str = "13a") -> BleuCounts:

@@ -97,7 +97,7 @@ class PairedModel(BaseFairseqModel):
             view = SimpleNamespace(source_dictionary=source, target_dictionary=target)
             try:
                 networks[name] = cls.network_class.build_model(Namespace(**settings[name]), view)
-            except ValueError as error:
+            except (AssertionError, ValueError) as error:  # fairseq asserts what it expects of sizes
                 raise AMIError(f"the {name} network cannot be built: {error}") from error
         noise = None
         if not args.no_latent_noise:

@@ -97,7 +97,16 @@ def test_backward_scores_are_those_of_the_stock_scorer(scored, stock, dictionari
 def test_lambda_0_writes_the_first_hypotheses(data, trained, generate, tmp_path, capsys):
     assert rerank(data, tmp_path / "out", "--path", trained, "--lambda", "0") == 0
     assert (tmp_path / "out").read_text().splitlines() == [rows[0][1] for rows in hypotheses_of(generate("test"))]
-    assert re.search(r"^test +12 +reranked .* 0$", capsys.readouterr().out, re.MULTILINE)  # none changed
+    none_changed = r"^test +12 +reranked .* 0  \+0\.00 to \+0\.00$"
+    assert re.search(none_changed, capsys.readouterr().out, re.MULTILINE)
+
+
+def test_a_detokeniser_works_on_text_alone(data, trained, tmp_path):
+    texts = []
+    for options in ([], ["--tokenizer", "moses"], ["--tokenizer", "moses", "-s", "en", "-t", "de", "--remove-bpe"]):
+        assert rerank(data, tmp_path / "out", "--path", trained, "--lambda", "0.5", *options) == 0
+        texts.append((tmp_path / "out").read_text())
+    assert texts[0] == texts[1] == texts[2]  # words like t1 are left as they are
 
 
 def test_tuning_reports_what_it_did(data, trained, tmp_path, capsys):

@@ -115,7 +115,8 @@ def test_damage_of_any_kind_is_a_message(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "state", [[1, 2], {"w": torch.zeros(2)}, {"model": {}}, {"cfg": {"model": {}}}, {"model": {}, "cfg": None, "args": None}]
+    "state",
+    [[1], {"w": torch.zeros(2)}, {"model": {}}, {"cfg": {"model": {}}}, {"model": {}, "cfg": None, "args": None}],
 )
 def test_not_a_fairseq_checkpoint(tmp_path, state):
     """A bare state dict, for example."""

@@ -1,95 +1,20 @@
-"""The sampled gradients of the minimax against exact ones, by enumerating every T'.
+"""The sampled gradients of the minimax against the exact ones of exact.py: every player, baseline, multiplier."""
 
-A dictionary of two words (and the unknown word) and samples of at most three symbols give 13 sentences.
-The exact objective is written out here with fairseq's own networks, one sentence at a time, no padding.
-"""
-
-import itertools
 import math
 
 import pytest
 import torch
 import torch.nn.functional as F
+from unit.exact import Exact, forward_loss, noise_loss
 from unit.tiny import make_batch, make_criterion, make_pair, make_task
 
 from fairseq_ami.criterions import ami_minimax
 from fairseq_ami.criterions.ami_minimax import Step
 from fairseq_ami.models import paired
 
-PAD, EOS = 1, 2
-ACTIONS = (EOS, 3, 4, 5)  # the end, the unknown word, two words; begin and padding are never drawn
-WORDS = ACTIONS[1:]
+EOS = 2
 PAIRS = [([0, 2], [0, 1]), ([1], [1])]  # two sources of different lengths: one row is padded
 UPDATES, COPIES = 12, 300
-
-EVERY_SAMPLE = [
-    *[[EOS]],
-    *[[a, EOS] for a in WORDS],
-    *[[a, b, EOS] for a, b in itertools.product(WORDS, WORDS)],
-]
-
-
-class Exact:
-    """The objective of each phase as a differentiable sum over all T', for one source and noise."""
-
-    def __init__(self, model, source, target, eps, scale=0.8, temperature=1.0, topk=0):
-        self.model, self.eps, self.scale = model, eps, scale
-        self.temperature, self.topk = temperature, topk
-        self.source = torch.tensor([[4 + w for w in source] + [EOS]])
-        self.target = torch.tensor([[4 + w for w in target] + [EOS]])
-
-    def delta(self, z):
-        """Equations 14 to 19 by hand."""
-        noise = self.model.latent_noise
-        mean = F.relu(z @ noise.hidden.weight.t() + noise.hidden.bias) @ noise.out.weight.t()
-        return self.scale * (mean + self.eps[: z.size(0)].unsqueeze(1) * torch.log1p(mean.exp()))
-
-    def encode(self):
-        """The stock encoder's output with noise, and the noise."""
-        out = self.model.forward_model.encoder(self.source, src_lengths=torch.tensor([self.source.size(1)]))
-        if isinstance(out, tuple):  # LSTM: outputs, final hidden states, final cells, mask
-            z = torch.cat([out[1], out[2]])
-            delta = self.delta(z)
-            hidden, cell = (z + delta).chunk(2)
-            return (out[0], hidden, cell, out[3]), delta
-        delta = self.delta(out["encoder_out"][0])
-        return {**out, "encoder_out": [out["encoder_out"][0] + delta]}, delta
-
-    def log_p(self, tokens, encoder_out):
-        """log of the probability with which the truncated policy draws *tokens*."""
-        logits = self.model.forward_model.decoder(torch.tensor([[EOS] + tokens[:-1]]), encoder_out=encoder_out)[0][0]
-        total = torch.zeros(())
-        for place, symbol in enumerate(tokens[:2]):  # a third symbol is the forced end: probability one
-            allowed = logits[place, list(ACTIONS)] / self.temperature
-            if self.topk:
-                allowed = allowed.masked_fill(allowed < allowed.sort().values[-self.topk], -math.inf)
-            total = total + torch.log_softmax(allowed, dim=0)[ACTIONS.index(symbol)]
-        return total
-
-    def log_q(self, tokens):
-        """log Q of each token of S, by the stock backward network."""
-        net = self.model.backward_model
-        previous = torch.cat([torch.tensor([[EOS]]), self.source[:, :-1]], dim=1)
-        logits = net(torch.tensor([tokens]), torch.tensor([len(tokens)]), previous)[0][0]
-        return torch.log_softmax(logits, dim=-1)[torch.arange(len(previous[0])), self.source[0]]
-
-    def k(self, tokens):
-        """Equation 11 by hand."""
-        table = self.model.forward_model.decoder.embed_tokens.weight.detach()
-        means = [table[[t for t in s if t > 2]].mean(0) if len(s) > 1 else None for s in (tokens, self.target[0].tolist())]
-        if means[0] is None:
-            return 1.0
-        return 1.0 - float(means[0] @ means[1] / (means[0].norm() * means[1].norm()))
-
-    def expectation(self, value, encoder_out=None):
-        """sum over T' of P(T') value(T')."""
-        encoder_out = self.encode()[0] if encoder_out is None else encoder_out
-        return sum(self.log_p(tokens, encoder_out).exp() * value(tokens) for tokens in EVERY_SAMPLE)
-
-    def reward(self, tokens, use_k):
-        with torch.no_grad():
-            reward = self.log_q(tokens).mean()
-        return self.k(tokens) * reward if use_k else reward
 
 
 @pytest.fixture(params=["ami_transformer"])
@@ -144,7 +69,8 @@ def sampled_gradients(game, phase, reward_mean=None, reward_std=None, **settings
 def assert_unbiased(sampled, exact):
     """Within a few standard errors everywhere, and of the same direction."""
     mean = sampled.mean(0)
-    error = sampled.std(0) / math.sqrt(len(sampled)) + 1e-6 * exact.norm()
+    assert exact.norm() > 0.05  # there is something to agree on
+    error = sampled.std(0) / math.sqrt(len(sampled)) + 1e-5 * exact.norm()  # float32 has no more digits
     deviation = (mean - exact) / error
     assert deviation.abs().max() < 6
     assert deviation.pow(2).mean().sqrt() < 2
@@ -162,10 +88,10 @@ def test_enumerated_probabilities_sum_to_one(game):
 
 
 def test_exact_gradient_is_that_of_finite_differences(game):
-    """The oracle's own gradient: a step along it changes J by its squared norm."""
+    """The oracle's own gradient: a step along it changes E[r] by its squared norm (K is held constant: left out)."""
     model, one = game[1], game[3]()[0]
     weights = list(model.forward_model.parameters())
-    value = lambda: one.expectation(lambda tokens: one.reward(tokens, True))  # noqa: E731
+    value = lambda: one.expectation(lambda tokens: one.reward(tokens, False))  # noqa: E731
     grads = torch.autograd.grad(value(), weights, allow_unused=True)
     slope = sum(float(g.pow(2).sum()) for g in grads if g is not None)
     step = 0.02 / math.sqrt(slope)
@@ -191,10 +117,6 @@ BASELINES = {
         2.0,
     ),
 }
-
-
-def forward_loss(exact, use_k):
-    return -sum(one.expectation(lambda tokens, one=one: one.reward(tokens, use_k)) for one in exact)
 
 
 @pytest.mark.parametrize("baseline", BASELINES)
@@ -254,15 +176,6 @@ def test_a_baseline_that_includes_the_sample_would_be_seen(game, monkeypatch):
     assert_unbiased(2 * sampled, exact)
 
 
-@pytest.mark.parametrize("game", ["ami_lstm"], indirect=True)
-def test_theta_and_omega_of_the_lstm(game):
-    """The same over BiLSTMs, whose noise falls on the decoder's first states."""
-    sampled = sampled_gradients(game, "forward", mle_weight=0.0)
-    assert_unbiased(sampled, exact_gradient(game[1], "forward", forward_loss(game[3](), True)))
-    sampled = sampled_gradients(game, "noise", noise_lambda=0.7, noise_norm_cap=0.0)
-    assert_unbiased(sampled, exact_gradient(game[1], "noise", noise_loss(game[3](), 0.7)))
-
-
 # ------------------------------------------------------------------ phi
 
 FAKE = {
@@ -299,16 +212,6 @@ def test_phi_of_mmi(game, monkeypatch):
 # ------------------------------------------------------------------ omega
 
 
-def noise_loss(exact, weight):
-    """-lambda ||delta|| - E[r], without K."""
-    loss = 0.0
-    for one in exact:
-        encoder_out, delta = one.encode()
-        reward = one.expectation(lambda tokens, one=one: one.reward(tokens, False), encoder_out)
-        loss = loss - weight * delta.pow(2).mean().sqrt() - reward
-    return loss
-
-
 @pytest.mark.parametrize(
     "baseline, multiplier",
     [("none", "both"), ("running mean", "none"), ("leave one out", "both"), ("running std", "none")],
@@ -325,3 +228,23 @@ def test_omega_above_the_cap(game):
     """Noise beyond the cap earns nothing: -E[r] alone is left."""
     exact = exact_gradient(game[1], "noise", noise_loss(game[3](), 0.0))
     assert_unbiased(sampled_gradients(game, "noise", noise_lambda=0.7, noise_norm_cap=0.01), exact)
+
+
+# ------------------------------------------------------------------ the other architecture
+
+
+@pytest.mark.parametrize("game", ["ami_lstm"], indirect=True)
+@pytest.mark.parametrize("player", ["forward", "backward", "noise"])
+def test_lstm(game, player):
+    """The same over BiLSTMs, whose noise falls on the decoder's first states."""
+    exact = game[3]()
+    if player == "forward":
+        loss = forward_loss(exact, True)
+    elif player == "noise":
+        loss = noise_loss(exact, 0.0)
+    else:
+        loss = -sum(one.log_q(one.target[0].tolist()).sum() for one in exact)
+        for one in exact:
+            loss = loss + 0.7 * one.expectation(lambda t: one.k(t) * one.log_q(t).sum(), one.encode()[0])  # noqa: B023
+    settings = {"mle_weight": 0.0, "adversarial_weight": 0.7, "noise_norm_cap": 0.01}
+    assert_unbiased(sampled_gradients(game, player, **settings), exact_gradient(game[1], player, loss))

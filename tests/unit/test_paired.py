@@ -54,7 +54,8 @@ def test_rows_need_not_be_sorted_by_length(task, arch):
     inputs = make_batch(task, PAIRS)["net_input"]
     order = torch.tensor([2, 0, 1])
     mixed = {key: value[order] for key, value in inputs.items()}
-    assert torch.allclose(model.run(model.forward_model, mixed), model.run(model.forward_model, inputs)[order], atol=1e-6)
+    net = model.forward_model
+    assert torch.allclose(model.run(net, mixed), model.run(net, inputs)[order], atol=1e-6)
     assert torch.allclose(model(**mixed)[0], model(**inputs)[0][order], atol=1e-6)
 
 
@@ -193,7 +194,8 @@ def test_repeated_rows_are_neighbours(task, arch):
     model = make_pair(task, arch=arch)
     batch = make_batch(task, PAIRS[:2])
     net, inputs = model.forward_model, batch["net_input"]
-    out = repeat_rows(net.encoder, model.encode(net, inputs["src_tokens"], inputs["src_lengths"]), 3, 2, torch.device("cpu"))
+    out = model.encode(net, inputs["src_tokens"], inputs["src_lengths"])
+    out = repeat_rows(net.encoder, out, 3, 2, torch.device("cpu"))
     previous = inputs["prev_output_tokens"].repeat_interleave(3, 0)
     got = net.decoder(previous, encoder_out=out)[0]
     assert torch.allclose(got, model.run(net, inputs).repeat_interleave(3, 0), atol=1e-6)

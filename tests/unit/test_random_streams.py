@@ -66,7 +66,8 @@ def test_uniform_distribution():
     assert numbers.mean().item() == pytest.approx(0.5, abs=4 * math.sqrt(1 / 12 / numbers.numel()))
     later = uniform(stream_keys(1, 1, 0, torch.arange(500), 4), 50)
     grid = numbers.view(500, 4, 50)
-    for a, b in [(grid[:, :, 1:], grid[:, :, :-1]), (grid[:, 1:], grid[:, :-1]), (grid[1:], grid[:-1]), (numbers, later)]:
+    neighbours = [(grid[:, :, 1:], grid[:, :, :-1]), (grid[:, 1:], grid[:, :-1]), (grid[1:], grid[:-1])]
+    for a, b in [*neighbours, (numbers, later)]:
         assert abs(stats.pearsonr(a.flatten().numpy(), b.flatten().numpy()).statistic) < 4 / math.sqrt(a.numel())
 
 

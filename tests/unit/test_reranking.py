@@ -1,6 +1,5 @@
 """Reranking: terms, choices and tuning on hand-made lists; backward scores against a loop over single tokens."""
 
-import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from unit.tiny import make_pair, make_task
 
 from fairseq_ami.errors import AMIError
-from fairseq_ami.generation.nbest import Candidates, Hypothesis, read_nbest
+from fairseq_ami.generation.nbest import Candidates, Hypothesis
 from fairseq_ami.generation.reranking import (
     Features,
     backward_log_probs,
@@ -102,13 +101,9 @@ def test_tuning_finds_the_known_lambda():
     tuned = tune(found, counts, GRID, (0.0,))
     assert (tuned.weight, tuned.length_weight) == (0.5, 0.0)
     assert tuned.bleu == pytest.approx(100.0)
-    assert [round(bleu, 6) for _, _, bleu in tuned.grid] == pytest.approx([bleu_of(1, 1)] * 2 + [100.0] + [bleu_of(1, 1)] * 2)
+    # elsewhere one of two sentences of five words matches, so half of the n-grams of each order
+    assert [bleu for _, _, bleu in tuned.grid] == pytest.approx([50.0, 50.0, 100.0, 50.0, 50.0])
     assert picked(lists, found.choose(0.5, 0.0)) == ["a b c d e"] * 2
-
-
-def bleu_of(right, wrong):
-    """BLEU of sentences of five words of which some match wholly and the others not at all: right / all."""
-    return round(100.0 * right / (right + wrong), 6)
 
 
 def test_equal_bleu_takes_the_weights_nearest_to_zero():
@@ -152,6 +147,15 @@ def test_counts_give_the_bleu_of_sacrebleu():
     assert counts.bleu(choice).score == expected.score
     assert counts.bleu(choice).bp == expected.bp
     assert counts.signature.startswith("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp")
+
+
+def test_the_interval_of_the_gain():
+    lists, found, counts = known_optimum()
+    first, best = np.array([0, 0]), np.array([1, 0])
+    assert counts.gain_interval(first, first) == (0.0, 0.0)
+    # a resampled corpus has 0, 1 or 2 of the sentence that was mended: BLEU 0, 50 or 100 more
+    assert counts.gain_interval(first, best) == pytest.approx((0.0, 100.0))
+    assert counts.gain_interval(best, first) == pytest.approx((-100.0, 0.0))
 
 
 def test_bleu_without_references_is_refused():
@@ -235,68 +239,3 @@ def test_a_hypothesis_that_the_backward_network_cannot_read():
     lists = [Candidates(words(0), None, (Hypothesis(words(*[1] * 25), -1.0, None, ""),))]
     with pytest.raises(AMIError, match="26 symbols.*--max-len-b"):
         backward_log_probs(lists, task, [network], cfg, "test")
-
-
-# ---------------------------------------------------------------------- files
-
-
-
-
-@pytest.fixture
-def file_task():
-    task = make_task(source_words=3, target_words=2)
-    rows = [{"source": words(0, 1), "target": words(1)}, {"source": words(2), "target": words(0, 0)}]
-    task.dataset = lambda subset: rows
-    return task
-
-
-GOOD = "S-1\tw2\nT-1\tw0 w0\nH-1\t-2.0\tw0\nD-1\t-2.0\tw0\nP-1\t-1.0 -3.0\nH-1\t-3.0\t\nP-1\t-3.0\n" \
-    "S-0\tw0 w1\nH-0\t-0.5\tw1 <unk>\nP-0\t-0.25 -0.25 -1.0\nGenerate test with beam=2: BLEU4 = 1.0\n"  # fmt: skip
-
-
-def read(task, tmp_path, text):
-    path = tmp_path / "generate.txt"
-    path.write_text(text)
-    return read_nbest(task, str(path), "test", None, str)
-
-
-def test_reading_converts_base_2_and_restores_the_order(file_task, tmp_path):
-    first, second = read(file_task, tmp_path, GOOD)
-    ln2 = math.log(2)
-    assert [h.text for h in first.hypotheses] == ["w1 <unk>"] and first.reference == "w1"
-    assert [h.text for h in second.hypotheses] == ["w0", ""]
-    assert [h.score for h in second.hypotheses] == pytest.approx([-2 * ln2, -3 * ln2])
-    assert [h.log_prob for h in second.hypotheses] == pytest.approx([-4 * ln2, -3 * ln2])
-    assert [h.tokens.tolist() for h in second.hypotheses] == [[4, 2], [2]]
-    assert first.hypotheses[0].tokens.tolist() == [5, 3, 2] and second.source.tolist() == [6, 2]
-
-
-def test_without_positional_scores_the_log_probability_is_unknown(file_task, tmp_path):
-    text = "".join(line for line in GOOD.splitlines(True) if not line.startswith("P-"))
-    assert read(file_task, tmp_path, text)[0].hypotheses[0].log_prob is None
-
-
-def only(index):
-    return "".join(line for line in GOOD.splitlines(True) if line[2:].startswith(f"{index}\t"))
-
-
-@pytest.mark.parametrize(
-    "text, message",
-    [
-        (only(1), "1 sources, test has 2 sentences.*number 0"),
-        ("", "0 sources"),
-        (GOOD + "H-2\t-1.0\tw0\n", "3 sources, test has 2"),
-        (GOOD.replace("S-1\tw2", "S-1\tw1"), "S-1 is 'w1'.*'w2'.*--remove-bpe"),
-        (GOOD.replace("-0.5\tw1 <unk>", "-0.5\tw1 whole"), "'whole'.*dictionary.*--remove-bpe"),
-        (GOOD.replace("H-1\t-2.0", "H-1\tmuch"), "line 3: not as fairseq-generate prints"),
-        ("P-0\t-1.0\n" + GOOD, "line 1"),
-    ],
-)
-def test_files_that_do_not_fit(file_task, tmp_path, text, message):
-    with pytest.raises(AMIError, match=message):
-        read(file_task, tmp_path, text)
-
-
-def test_a_missing_file(file_task, tmp_path):
-    with pytest.raises(AMIError, match="cannot be read"):
-        read_nbest(file_task, str(tmp_path / "none.txt"), "test", None, str)

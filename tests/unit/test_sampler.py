@@ -8,6 +8,7 @@ import torch
 from scipy import stats
 from unit.tiny import make_batch, make_criterion, make_pair, make_task
 
+from fairseq_ami.criterions import rollout as rollouts
 from fairseq_ami.criterions.rollout import TOKEN_STREAM, roll_out
 from fairseq_ami.generation.policy import Policy, draw
 from fairseq_ami.generation.random_streams import stream_keys, uniform
@@ -201,6 +202,18 @@ def test_rescored_log_prob_is_that_of_the_draws(task, arch, noise):
     assert torch.allclose(rollout.log_prob.flatten(), totals, atol=1e-5)
 
 
+def test_noise_and_words_are_drawn_independently(task, pair, monkeypatch):
+    """Every sample has its own noise and its own words, and the two never share random numbers: the score function
+    of the noise needs that. New ones at every update."""
+    seen = []
+    monkeypatch.setattr(rollouts, "sample", lambda *a: seen.append(a[4]) or sample(*a))
+    monkeypatch.setattr(pair, "perturb", lambda out, keys: seen.append(keys) or type(pair).perturb(pair, out, keys))
+    batch = make_batch(task, [([0, 2], [0]), ([1], [1])])
+    for update in range(3):
+        roll_out(pair, batch, make_criterion(task, num_samples=4).sampling, update, True, score=False)
+    assert len(torch.cat(seen).unique()) == 3 * 2 * 2 * 4
+
+
 @pytest.mark.parametrize("arch", ARCHS)
 @pytest.mark.parametrize("noise", [False, True])
 def test_samples_do_not_depend_on_the_batch(task, arch, noise):
@@ -216,8 +229,9 @@ def test_samples_do_not_depend_on_the_batch(task, arch, noise):
         rollout = roll_out(model, batch, criterion.sampling, 5, noise, score=True)
         found = {}
         for row, name in enumerate(batch["id"].tolist()):
-            tokens = [sentence(t) for t in rollout.samples.tokens[row * 8 : row * 8 + 8]]
-            found[name] = (tokens, rollout.log_prob[row].detach(), rollout.samples.actions[row * 8 : row * 8 + 8].sum(1))
+            own = slice(row * 8, row * 8 + 8)
+            tokens = [sentence(t) for t in rollout.samples.tokens[own]]
+            found[name] = (tokens, rollout.log_prob[row].detach(), rollout.samples.actions[own].sum(1))
         return found
 
     together = drawn([0, 1, 2, 3])
@@ -246,7 +260,8 @@ def test_teacher_forced_takes_the_likeliest_word_after_each_gold_prefix(arch):
     rollout = roll_out(model, batch, settings, 0, False, score=True)
     for row, name in enumerate(batch["id"].tolist()):
         source, target = ([4 + w for w in side] + [EOS] for side in pairs[name])
-        out = model.forward_model(torch.tensor([source]), torch.tensor([len(source)]), torch.tensor([[EOS] + target[:-1]]))
+        previous = torch.tensor([[EOS] + target[:-1]])
+        out = model.forward_model(torch.tensor([source]), torch.tensor([len(source)]), previous)
         best = out[0][0].clone()
         best[:, [BOS, PAD]] = float("-inf")
         best = best.argmax(-1).tolist()

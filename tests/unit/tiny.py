@@ -51,17 +51,22 @@ def make_task(source_words=3, target_words=2, languages=("en", "de")):
     )
 
 
-def make_pair(task, arch="ami_transformer", seed=1, spread=1.5, **settings):
-    """An untrained pair; *spread* enlarges its weights, for distributions that are far from uniform."""
+# factor on the initial weights, for distributions that are far from uniform and depend on the input
+SPREAD = {"ami_transformer": 1.5, "ami_lstm": 12.0}
+
+
+def make_pair(task, arch="ami_transformer", seed=1, **settings):
+    """An untrained pair with enlarged weights, in training mode."""
     torch.manual_seed(seed)
     given = {"dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0, **SIZES[arch], **settings}
     args = Namespace(arch=arch, max_source_positions=20, max_target_positions=20, **given)
     ARCH_CONFIG_REGISTRY[arch](args)
     model = MODEL_REGISTRY[arch].build_model(args, task)
     with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.mul_(spread)
+        for network in (model.forward_model, model.backward_model):
+            for parameter in network.parameters():
+                if parameter.dim() > 1:
+                    parameter.mul_(SPREAD[arch])
     model.args_of_test = args
     return model.train()
 

@@ -1,0 +1,153 @@
+"""Every option that the documentation names, once; what is logged; and the rest of fairseq around it."""
+
+import re
+from pathlib import Path
+from typing import Any, Dict
+
+import pytest
+import torch
+from functional.checkpoints import load
+from functional.commands import PLUGIN, run
+from functional.settings import BLEU, COMMON, LSTM, TRANSFORMER, TRANSFORMER_SIZES, ami_args, train, with_validation
+
+BEST_BLEU = [*BLEU, "--best-checkpoint-metric", "bleu", "--maximize-best-checkpoint-metric"]
+SHORT = ["--phase-cycle", "noise=2,forward=2,backward=1", "--no-save"]
+OPTIONS = {
+    "mmi": ["--objective", "mmi"],
+    "mmi without multiplier": ["--objective", "mmi", "--cosine-multiplier", "none", "--real-weight", "1"],
+    "mle": ["--objective", "mle", "--num-samples", "1", "--label-smoothing", "0.1"],
+    "no noise": ["--no-latent-noise"],
+    "teacher forced": ["--sampler", "teacher-forced"],
+    "unlikelihood": ["--fake-loss", "unlikelihood"],
+    "hinge": ["--fake-loss", "hinge", "--fake-margin", "3"],
+    "running mean": ["--baseline", "running-mean", "--num-samples", "1"],
+    "no scale": ["--reward-scale", "none", "--num-samples", "3"],
+    "absolute box": ["--weight-clip-mode", "absolute", "--weight-clip", "0.1"],
+    "no box": ["--weight-clip-mode", "none"],
+    "pretraining": ["--pretrain-updates", "2", "--noise-updates", "1"],
+    "top k": ["--sample-topk", "5", "--sample-temperature", "0.8"],
+    "top p": ["--sample-topp", "0.9"],
+    "noise": ["--noise-lambda", "1", "--noise-scale", "1", "--noise-norm-cap", "0", "--noise-hidden-dim", "8"],
+    "micro-batches": ["--update-freq", "2"],
+    "multiplier in the backward phase": ["--cosine-multiplier", "backward"],
+    "weights": ["--mle-weight", "0", "--policy-weight", "2", "--adversarial-weight", "0.5"],
+    "schedulers": [
+        "--inner-lr-scheduler", "inverse_sqrt", "--inner-lr-scheduler-args", '{"warmup_updates": 2}',
+        "--forward-clip-norm", "0.1", "--backward-clip-norm", "0", "--noise-clip-norm", "5",
+    ],
+    "stock flags": ["--max-tokens", "60", "--clip-norm", "0.1", "--lr-scheduler", "inverse_sqrt", "--warmup-updates", "2"],
+    "shared embeddings": ["--share-decoder-input-output-embed", "--dropout", "0.3", "--activation-dropout", "0.1"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OPTIONS)
+def test_option(case: str, data: Path, tmp_path: Path) -> None:
+    result = train(tmp_path, ami_args(data, tmp_path, 5, *SHORT, *OPTIONS[case]))
+    logs = result.logs("train_inner")
+    assert logs and int(logs[-1]["num_updates"]) == 5
+    assert not re.search(r'"(nan|inf|-inf)"', result.text)
+
+
+@pytest.mark.parametrize("case", ["teacher forced", "unlikelihood", "pretraining", "mmi"])
+def test_option_with_lstm(case: str, data: Path, tmp_path: Path) -> None:
+    train(tmp_path, ami_args(data, tmp_path, 5, *SHORT, *OPTIONS[case], network=LSTM))
+
+
+def test_mmi_fixed_leaves_the_backward_network_alone(data: Path, stock: Dict[str, Path], tmp_path: Path) -> None:
+    names = [f"--{name}-checkpoint={path}" for name, path in stock.items()]
+    train(tmp_path, ami_args(data, tmp_path, 6, *names, "--objective", "mmi-fixed", "--forward-lr", "0.01"))
+    state = load(tmp_path / "checkpoint_last.pt")
+    assert state["last_optimizer_state"]["ami"]["counts"]["forward"] == 6
+    for direction, moved in (("forward", True), ("backward", False)):
+        for name, before in load(stock[direction])["model"].items():
+            after = state["model"][f"{direction}_model.{name}"]
+            assert torch.equal(before, after) or (moved and "version" not in name), name
+    embedding = "encoder.embed_tokens.weight"
+    assert not torch.equal(load(stock["forward"])["model"][embedding], state["model"][f"forward_model.{embedding}"])
+
+
+TRAIN_METRICS = {
+    "phase", "reward", "reward_std", "baseline", "multiplier", "vim_bound", "entropy", "length_ratio", "forward_nll",
+    "backward_nll_real", "backward_nll_fake", "clipped_fraction", "noise_norm",
+    *(f"{kind}_{player}" for kind in ("lr", "gnorm") for player in ("forward", "backward", "noise")),
+}  # fmt: skip
+VALID_METRICS = {
+    "vim_bound", "vim_bound_token", "vim_bound_common", "vim_bound_token_common", "backward_nll_real",
+    "backward_nll_fake", "multiplier", "entropy", "length_ratio", "nll_gap", "bleu",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def validated(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("validated")
+    args = with_validation(ami_args(data, folder, 12, "--backward-lr", "0.01", "--pretrain-updates", "1"), 3)
+    result = train(folder, [*args, *BEST_BLEU, "--tensorboard-logdir", folder / "tensorboard"])
+    return folder, result
+
+
+def test_json_logs(validated: Any) -> None:
+    _, result = validated
+    seen = {name for line in result.logs("train_inner") for name, value in line.items() if value is not None}
+    assert TRAIN_METRICS <= seen, TRAIN_METRICS - seen
+    valid = result.logs("valid")
+    assert len(valid) == 4
+    names = {name.removeprefix("valid_") for name in valid[-1]}
+    assert VALID_METRICS <= names, VALID_METRICS - names
+    last = {name: float(value) for name, value in valid[-1].items() if value is not None}
+    assert last["valid_vim_bound"] != last["valid_vim_bound_common"]
+    assert (validated[0] / "checkpoint_best.pt").exists()
+
+
+def test_phases_in_the_logs(validated: Any) -> None:
+    """Each line tells the phase that it is about: 0 pretraining, 1 noise, 2 forward, 3 backward."""
+    phases = [int(line["phase"]) for line in validated[1].logs("train_inner")]
+    assert phases == [0, 1, 1, 2, 2, 3, 3, 1, 1, 2, 2, 3]
+
+
+def test_tensorboard(validated: Any) -> None:
+    folder, _ = validated
+    content = {kind: b"".join(p.read_bytes() for p in (folder / "tensorboard" / kind).iterdir())
+               for kind in ("train_inner", "valid")}  # fmt: skip
+    missing = [name for name in sorted(TRAIN_METRICS) if name.encode() not in content["train_inner"]]
+    missing += [name for name in sorted(VALID_METRICS) if name.encode() not in content["valid"]]
+    assert not missing
+
+
+def test_patience_counts_only_what_the_forward_network_did(data: Path, tmp_path: Path) -> None:
+    """BLEU cannot change in the 8 validations of the noise and backward phases."""
+    cycle = ["--noise-updates", "4", "--phase-cycle", "backward=4,forward=4", "--forward-lr", "0"]
+    args = with_validation(ami_args(data, tmp_path, 40, *cycle), 1)
+    result = train(tmp_path, [*args, *BEST_BLEU, "--patience", "3", "--no-save"])
+    assert "early stop" in result.text
+    # forward updates are 9, 10, 11, ...: three validations without an improvement end at the third
+    updates = [int(line["valid_num_updates"]) for line in result.logs("valid")]
+    assert updates[-1] == 11
+
+
+def test_noisy_transformer(data: Path, tmp_path: Path) -> None:
+    """Alone, with fairseq's own task, criterion and optimizer."""
+    args = [
+        data, *COMMON, "--task", "translation", "--arch", "noisy_transformer_tiny", *TRANSFORMER_SIZES, "--optimizer", "adam",
+        "--criterion", "label_smoothed_cross_entropy", "--label-smoothing", "0.1", "--lr", "0.01", "--batch-size", "24",
+        "--max-update", "6", "--save-dir", tmp_path, "--noise-scale", "0.5",
+    ]  # fmt: skip
+    train(tmp_path, args)
+    decode = [data, "--path", tmp_path / "checkpoint_last.pt", "--user-dir", PLUGIN, "--cpu", "--no-progress-bar", "--num-workers", "0"]
+    noisy = [*decode, "--model-overrides", "{'noise_at_generation': True, 'noise_scale': 20.0}"]
+    texts = [run("generate", options, tmp_path / "generate.log").text for options in (decode, decode, noisy)]
+    found = [[line for line in text.splitlines() if line.startswith("H-")] for text in texts]
+    assert found[0] == found[1] != found[2]
+
+
+def test_console_command(data: Path, tmp_path: Path) -> None:
+    """The real thing once: a fresh interpreter, the command line as a user types it."""
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "fairseq_cli.train"]
+    args = [str(arg) for arg in ami_args(data, tmp_path, 3, network=TRANSFORMER)]
+    result = subprocess.run([*command, *args], capture_output=True, text=True, cwd=tmp_path, timeout=240)
+    assert result.returncode == 0, result.stderr[-3000:]
+    args[args.index("ami_phased")], args[args.index("--save-dir") + 1] = "adam", str(tmp_path / "other")
+    result = subprocess.run([*command, *args], capture_output=True, text=True, cwd=tmp_path, timeout=240)
+    assert result.returncode != 0 and "--optimizer ami_phased" in result.stderr and "Traceback" not in result.stderr
