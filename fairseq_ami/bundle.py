@@ -32,20 +32,14 @@ def export(
     tokenizer: Optional[str] = None,
     overwrite: bool = False,
 ) -> str:
-    """Write one network of a pair, or the pair, as a file (``.pt``), an archive (``.tar.gz``) or a folder.
+    """Write one network of a pair, or the pair, as a file (``.pt``), ``.tar.gz`` or folder; the path.
 
     Args:
-        checkpoint: of a pair.
-        out: what to write; its ending says in which form.
+        checkpoint, out: of a pair; what to write, in the form that its ending says.
         direction: ``forward`` or ``backward``; None with *pair*.
         pair: write both networks and the noise network, for the interface of ``fairseq_ami.hub``.
         data: folder with the dictionaries (default: the one that the checkpoint was trained on).
-        bpe_codes: subword-nmt codes to put into the folder.
-        tokenizer: ``moses`` or ``space``, to record in the folder.
-        overwrite: replace *out*.
-
-    Returns:
-        The path written.
+        bpe_codes, tokenizer: subword-nmt codes; ``moses`` or ``space``: to go into the folder.
 
     Raises:
         AMIError: *out* exists, the checkpoint is not of a pair, or a file is missing or does not fit.

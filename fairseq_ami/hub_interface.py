@@ -216,22 +216,18 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
         """Ancestral samples, drawn as training draws them: one draw of the latent noise a sample.
 
         Args:
-            num_samples: samples a sentence.
+            num_samples: strings in the list of each sentence (one list for a string).
             noise: perturb the encoder's output with the noise network (equation 14; forward only).
             seed: with the number of a sentence in *sentences* it fixes its samples.
             topk, topp: cut the distribution; 0 and 1 leave it whole.
             max_len_a, max_len_b: longest sample is a * |S| + b symbols.
 
-        Returns:
-            For each sentence (a string counts as one, and gives one list) *num_samples* strings.
-
         Raises:
             AMIError: noise without a noise network or backward, several models, or settings out of range.
         """
         if isinstance(sentences, str):
-            return self.sample(
-                [sentences], num_samples, noise, temperature, seed, topk, topp, max_len_a, max_len_b, direction
-            )[0]
+            options = (num_samples, noise, temperature, seed, topk, topp, max_len_a, max_len_b, direction)
+            return self.sample([sentences], *options)[0]
         with self.facing(direction):
             self._check_sampling(num_samples, noise, temperature, topk, topp)
             policy = Policy((self.tgt_dict.pad(), self.tgt_dict.bos()), temperature, topk, topp)

@@ -28,6 +28,9 @@ PLAYERS = {
 }
 
 
+MIN_REWARD_STD = 0.01  # nats a source token
+
+
 @dataclass
 class AMIMinimaxConfig(FairseqDataclass):
     objective: ChoiceEnum(list(PLAYERS)) = field(
@@ -241,7 +244,8 @@ class AMIMinimax(FairseqCriterion):
         scaled = str(self.cfg.reward_scale) == "running-std"
         if (running or scaled) and step.reward_mean is None:
             return torch.zeros_like(rewards)
-        scale = 1.0 / (step.reward_std + 1e-6) if scaled else 1.0
+        # rewards that hardly differ tell nothing: no large scale for them
+        scale = 1.0 / max(step.reward_std, MIN_REWARD_STD) if scaled else 1.0
         return advantages(rewards, step.reward_mean if running else None, scale)
 
     def _fake_term(

@@ -64,4 +64,7 @@ def draw(log_probs: Tensor, uniform: Tensor) -> Tensor:
     cdf = log_probs.exp().cumsum(-1)
     # the sum is 1 only to rounding: scale the threshold instead of clamping the result
     threshold = uniform.unsqueeze(1) * cdf[:, -1:]
-    return torch.searchsorted(cdf, threshold, right=True).squeeze(1).clamp(max=cdf.size(1) - 1)
+    chosen = torch.searchsorted(cdf, threshold, right=True).clamp(max=cdf.size(1) - 1)
+    # a parallel cumulative sum may fall by a rounding error, and the search then stop at a forbidden symbol
+    possible = log_probs.gather(1, chosen).isfinite()
+    return torch.where(possible, chosen, log_probs.argmax(1, keepdim=True)).squeeze(1)

@@ -1,22 +1,18 @@
 """``ami_phased``: one optimizer per player, of which only the player whose phase it is takes a step."""
 
-import copy
-import json
 import logging
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterable, List, Optional
 
 import torch
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
-from fairseq.optim import OPTIMIZER_DATACLASS_REGISTRY, register_optimizer
-from fairseq.optim.composite import CompositeOptimizerConfig, FairseqCompositeOptimizer, OptimizerAndSchedulerConfig
-from fairseq.optim.lr_scheduler import LR_SCHEDULER_DATACLASS_REGISTRY, build_lr_scheduler
-from omegaconf import II, DictConfig, OmegaConf, open_dict
-from omegaconf.errors import ValidationError
+from fairseq.optim import register_optimizer
+from fairseq.optim.composite import CompositeOptimizerConfig, FairseqCompositeOptimizer
+from omegaconf import II
 from torch import Tensor
 
-from fairseq_ami.checkpoints import first_line
 from fairseq_ami.errors import AMIError
+from fairseq_ami.optim.inner import player_config, pretrain_scheduler
 from fairseq_ami.optim.reward_statistics import RewardStatistics
 from fairseq_ami.optim.weight_box import MODES, clip_weights
 from fairseq_ami.schedules import PRETRAIN
@@ -38,8 +34,8 @@ class AMIPhasedConfig(FairseqDataclass):
     )
     inner_optimizer: str = field(default="adam", metadata={"help": "fairseq optimizer of every player"})
     inner_optimizer_args: str = field(
-        default='{"adam_betas": "(0.9, 0.98)"}',
-        metadata={"help": "its settings as JSON, by their configuration names"},
+        default="{}",
+        metadata={"help": "its settings as JSON, by their configuration names (adam: betas 0.9, 0.98 if not given)"},
     )
     inner_lr_scheduler: str = field(
         default="fixed",
@@ -92,11 +88,11 @@ class AMIPhased(FairseqCompositeOptimizer):
         # class attributes of the parent, which would be shared by all instances of a process
         self.optimizers, self.lr_schedulers = {}, {}
         players = list(dict.fromkeys(parameter.param_group for parameter in params))
-        groups = {player: self._player_config(cfg, player) for player in players}
+        groups = {player: player_config(cfg, player) for player in players}
         super().__init__(CompositeOptimizerConfig(groups=groups), params)
         self.settings = cfg
         self.lr_scheduler = None  # an outer --lr-scheduler must not find it
-        self.pretrain_schedulers = {player: self._pretrain_scheduler(player) for player in players}
+        self.pretrain_schedulers = {player: pretrain_scheduler(cfg, self.optimizers[player]) for player in players}
         self.counts = {name: 0 for name in [PRETRAIN, *players]}
         self.rewards = RewardStatistics(cfg.baseline_decay)
         self.anchor: Optional[List[Tensor]] = None
@@ -105,30 +101,6 @@ class AMIPhased(FairseqCompositeOptimizer):
         self.stats: Dict[str, float] = {}
         self.active: str = players[0]
         self.phase = PRETRAIN
-
-    # ------------------------------------------------------------------ building
-
-    @staticmethod
-    def _player_config(cfg: AMIPhasedConfig, player: str) -> OptimizerAndSchedulerConfig:
-        lr = getattr(cfg, f"{player}_lr")
-        optimizer = _structured(OPTIMIZER_DATACLASS_REGISTRY, "--inner-optimizer", cfg.inner_optimizer)
-        _update(optimizer, cfg.inner_optimizer_args, "--inner-optimizer-args")
-        scheduler = _structured(LR_SCHEDULER_DATACLASS_REGISTRY, "--inner-lr-scheduler", cfg.inner_lr_scheduler)
-        _update(scheduler, cfg.inner_lr_scheduler_args, "--inner-lr-scheduler-args")
-        if cfg.inner_lr_scheduler == "reduce_lr_on_plateau":
-            raise AMIError("--inner-lr-scheduler reduce_lr_on_plateau never sees the validation loss: choose another")
-        for part in (optimizer, scheduler):
-            with open_dict(part):
-                part.lr = [lr]
-        return OptimizerAndSchedulerConfig(optimizer=optimizer, lr_scheduler=scheduler, lr=[lr])
-
-    def _pretrain_scheduler(self, player: str) -> Any:
-        scheduler = _structured(LR_SCHEDULER_DATACLASS_REGISTRY, "", "inverse_sqrt")
-        with open_dict(scheduler):
-            scheduler.warmup_updates = max(1, self.settings.pretrain_warmup_updates)
-            scheduler.warmup_init_lr = 0.0
-            scheduler.lr = [self.settings.pretrain_lr]
-        return build_lr_scheduler(scheduler, self.optimizers[player])
 
     # ------------------------------------------------------------------ what the trainer sees
 
@@ -267,32 +239,3 @@ class AMIPhased(FairseqCompositeOptimizer):
         if self._scaler_state is not None:
             vars(scaler).update(self._scaler_state)
             self._scaler_state = None
-
-
-def _structured(registry: Dict[str, Any], flag: str, name: str) -> DictConfig:
-    if name not in registry:
-        raise AMIError(f"{flag}: fairseq has no {name!r}; choose one of {', '.join(sorted(registry))}")
-    node = OmegaConf.structured(registry[name]())
-    with open_dict(node):
-        node._name = name
-        # fields that fairseq fills in from the rest of its configuration
-        for key, value in copy.deepcopy(OmegaConf.to_container(node, resolve=False)).items():
-            if isinstance(value, str) and value.startswith("${"):
-                node[key] = [0] if key in ("lr", "update_freq") else (0 if key == "max_update" else False)
-    return node
-
-
-def _update(node: DictConfig, text: str, flag: str) -> None:
-    try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise AMIError(f"{flag} is not JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise AMIError(f'{flag} must be a JSON object such as {{"weight_decay": 0.01}}, not {text}')
-    for key, value in values.items():
-        if key not in node:
-            raise AMIError(f"{flag}: {node._name} has no setting {key!r}; it has {', '.join(map(str, node))}")
-        try:
-            node[key] = value
-        except ValidationError as error:
-            raise AMIError(f"{flag}: {key} cannot be {value!r}: {first_line(error)}") from error

@@ -24,7 +24,8 @@ MODULES = {name: f"fairseq_cli.{name.replace('-', '_')}" for name in ("train", "
 MODULES["hydra-train"] = "fairseq_cli.hydra_train"
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload([*MODULES.values(), "fairseq.trainer", "sacrebleu", "tensorboardX", "torch._dynamo", "torch.distributed.fsdp"])
+_SLOW_IMPORTS = ["fairseq.trainer", "sacrebleu", "tensorboardX", "torch._dynamo", "torch.distributed.fsdp"]
+_context.set_forkserver_preload([*MODULES.values(), *_SLOW_IMPORTS])
 
 
 @dataclass

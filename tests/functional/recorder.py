@@ -11,7 +11,7 @@ from functional.settings import hydra_workers_args, workers_args
 
 
 def record_updates(path: str) -> None:
-    """Write the state after each update to *path*: phase, weights, float32 masters, who had a gradient."""
+    """Write the state after each update to *path*: phase, weights, float32 masters, who had a gradient, steps taken."""
     from fairseq.trainer import Trainer
 
     original, records = Trainer.train_step, []
@@ -32,11 +32,12 @@ def record_updates(path: str) -> None:
 def _state(trainer: Any) -> Dict[str, Any]:
     inner = getattr(trainer.optimizer, "fp32_optimizer", trainer.optimizer)
     named = list(trainer._model.named_parameters())  # not the wrapper around it that exchanges gradients
+    steps = {player: opt.state_dict()["state"].get(0, {}).get("step", 0) for player, opt in inner.optimizers.items()}
     return {
         "weights": {name: p.detach().clone() for name, p in named},
         "masters": {player: [p.detach().clone() for p in opt.params] for player, opt in inner.optimizers.items()},
         "gradients": {name for name, p in named if p.grad is not None and bool(p.grad.any())},
-        "inner": {player: opt.state_dict()["state"].get(0, {}).get("step", 0) for player, opt in inner.optimizers.items()},
+        "steps": steps,
     }
 
 

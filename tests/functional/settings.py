@@ -21,6 +21,7 @@ LOGGING = ["--log-format", "json", "--log-interval", "1"]
 COMMON = ["--user-dir", PLUGIN, "--cpu", "--seed", "3", "--num-workers", "0", "--no-epoch-checkpoints", *LOGGING]
 FP16 = ["--fp16", "--fp16-no-flatten-grads", "--fp16-init-scale", "4"]
 BLEU = ["--eval-bleu", "--eval-bleu-args", '{"beam": 1, "max_len_b": 10}', "--eval-bleu-detok", "space"]
+BEST_BLEU = [*BLEU, "--best-checkpoint-metric", "bleu", "--maximize-best-checkpoint-metric"]
 
 
 def stock_args(data: Path, save_dir: Path, updates: int, *extra: Any) -> List[Any]:

@@ -8,7 +8,7 @@ from typing import Any, Dict, List
 import pytest
 import torch
 from functional.checkpoints import load
-from functional.commands import PLUGIN, Result, run
+from functional.commands import PLUGIN, Result, run, start
 from functional.corpus import SOURCE_WORDS, TARGET_WORDS, binarise, pairs, write_dictionary
 from functional.recorder import free_port
 from functional.settings import COMMON, LSTM_SIZES, TRANSFORMER_SIZES, ami_args, stock_args, train, workers_args
@@ -209,18 +209,48 @@ def test_samples_that_are_empty(extra: List[str], data: Path, tmp_path: Path) ->
     assert all(bool(torch.isfinite(value).all()) for value in load(tmp_path / "checkpoint_last.pt")["model"].values())
 
 
-@pytest.mark.parametrize("precision", [[], ["--fp16", "--fp16-no-flatten-grads", "--fp16-init-scale", "4"]])
-def test_not_a_number(precision: List[str], data: Path, tmp_path: Path) -> None:
-    """Training stops; what was saved before is whole and resumes."""
-    args = ami_args(data, tmp_path, 8, "--save-interval-updates", "1", "--phase-cycle", "forward=4,backward=4", *precision)
+def _break_at(update: int) -> None:
+    """Make the weights something other than numbers before *update*."""
+    from fairseq.trainer import Trainer
+
+    original = Trainer.train_step
+
+    def train_step(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.get_num_updates() == update:
+            for parameter in self.model.parameters():
+                parameter.data.fill_(float("nan"))
+        return original(self, *args, **kwargs)
+
+    Trainer.train_step = train_step
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_not_a_number(world: int, data: Path, tmp_path: Path) -> None:
+    """Training stops; what was saved before is whole, and the run goes on from there."""
+    args = ami_args(data, tmp_path, 7, "--save-interval-updates", "1")
+    workers = [[]] if world == 1 else [workers_args(2, rank, port) for port in [free_port()] for rank in range(2)]
+    running = [
+        start("train", [*args, *options], tmp_path / f"{rank}.log", hook=partial(_break_at, 5))
+        for rank, options in enumerate(workers)
+    ]
+    results = [worker.wait() for worker in running]
+    assert all(result.code != 0 for result in results)
+    if world == 1:
+        assert "training stops" in results[0].text and "Lower --backward-lr" in results[0].text
+        assert "Traceback" not in results[0].text
+    weights = load(tmp_path / "checkpoint_last.pt")["model"].values()
+    assert all(bool(torch.isfinite(value).all()) for value in weights)
+    assert not (tmp_path / "checkpoint_1_6.pt").exists() and not list(tmp_path.glob("*.tmp*"))
+    if world == 1:
+        train(tmp_path, args)
+        assert load(tmp_path / "checkpoint_last.pt")["optimizer_history"][-1]["num_updates"] == 7
+
+
+def test_learning_rate_that_explodes(data: Path, tmp_path: Path) -> None:
+    args = ami_args(data, tmp_path, 8, "--save-interval-updates", "1", "--phase-cycle", "forward=4,backward=4")
     result = train(tmp_path, [*args, "--forward-lr", "1e30", "--forward-clip-norm", "0"], check=False)
-    assert result.code != 0
-    if not precision:
-        assert "training stops" in result.text and "Lower --forward-lr" in result.text
-        assert "Traceback" not in result.text
-    saved = sorted(tmp_path.glob("*.pt"))
-    assert saved and all("model" in load(path) for path in saved)
-    assert not list(tmp_path.glob("*.tmp*"))
+    assert result.code != 0 and "Lower --forward-lr" in result.text and "Traceback" not in result.text
+    assert all("model" in load(path) for path in tmp_path.glob("checkpoint*.pt"))
 
 
 def test_generate_with_a_truncated_checkpoint(data: Path, trained: Path, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from functional.recorder import player_of, read_records, train_workers
 from functional.settings import LSTM, TRANSFORMER, ami_args
 
 # Adam divides by the gradient's size: where that is only rounding, so would be its step
-PLAIN = ["--no-save", "--dropout", "0", "--required-batch-size-multiple", "1", "--inner-optimizer-args", '{"adam_eps": 0.01}']
+PLAIN = ["--no-save", "--dropout", "0", "--required-batch-size-multiple", "1"]
+PLAIN += ["--inner-optimizer-args", '{"adam_eps": 0.01}']
 RATES = [f"--{player}-lr=0.01" for player in ("forward", "backward", "noise")]
 LOGGED = ("reward", "reward_std", "vim_bound", "multiplier", "baseline", "noise_norm", "entropy", "forward_nll",
           "backward_nll_real", "backward_nll_fake", "length_ratio", "clipped_fraction", "loss")  # fmt: skip

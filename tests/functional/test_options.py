@@ -8,9 +8,8 @@ import pytest
 import torch
 from functional.checkpoints import load
 from functional.commands import PLUGIN, run
-from functional.settings import BLEU, COMMON, LSTM, TRANSFORMER, TRANSFORMER_SIZES, ami_args, train, with_validation
+from functional.settings import BEST_BLEU, LSTM, TRANSFORMER, TRANSFORMER_SIZES, ami_args, stock_args, train, with_validation
 
-BEST_BLEU = [*BLEU, "--best-checkpoint-metric", "bleu", "--maximize-best-checkpoint-metric"]
 SHORT = ["--phase-cycle", "noise=2,forward=2,backward=1", "--no-save"]
 OPTIONS = {
     "mmi": ["--objective", "mmi"],
@@ -35,7 +34,9 @@ OPTIONS = {
         "--inner-lr-scheduler", "inverse_sqrt", "--inner-lr-scheduler-args", '{"warmup_updates": 2}',
         "--forward-clip-norm", "0.1", "--backward-clip-norm", "0", "--noise-clip-norm", "5",
     ],
-    "stock flags": ["--max-tokens", "60", "--clip-norm", "0.1", "--lr-scheduler", "inverse_sqrt", "--warmup-updates", "2"],
+    "stock flags": [
+        "--max-tokens", "60", "--clip-norm", "0.1", "--lr-scheduler", "inverse_sqrt", "--warmup-updates", "2",
+    ],
     "shared embeddings": ["--share-decoder-input-output-embed", "--dropout", "0.3", "--activation-dropout", "0.1"],
 }  # fmt: skip
 
@@ -127,12 +128,12 @@ def test_patience_counts_only_what_the_forward_network_did(data: Path, tmp_path:
 def test_noisy_transformer(data: Path, tmp_path: Path) -> None:
     """Alone, with fairseq's own task, criterion and optimizer."""
     args = [
-        data, *COMMON, "--task", "translation", "--arch", "noisy_transformer_tiny", *TRANSFORMER_SIZES, "--optimizer", "adam",
-        "--criterion", "label_smoothed_cross_entropy", "--label-smoothing", "0.1", "--lr", "0.01", "--batch-size", "24",
-        "--max-update", "6", "--save-dir", tmp_path, "--noise-scale", "0.5",
+        *stock_args(data, tmp_path, 6, "--arch", "noisy_transformer_tiny", *TRANSFORMER_SIZES, "--noise-scale", "0.5"),
+        "--criterion", "label_smoothed_cross_entropy", "--label-smoothing", "0.1",
     ]  # fmt: skip
     train(tmp_path, args)
-    decode = [data, "--path", tmp_path / "checkpoint_last.pt", "--user-dir", PLUGIN, "--cpu", "--no-progress-bar", "--num-workers", "0"]
+    decode = [data, "--path", tmp_path / "checkpoint_last.pt", "--user-dir", PLUGIN, "--cpu"]
+    decode += ["--no-progress-bar", "--num-workers", "0"]
     noisy = [*decode, "--model-overrides", "{'noise_at_generation': True, 'noise_scale': 20.0}"]
     texts = [run("generate", options, tmp_path / "generate.log").text for options in (decode, decode, noisy)]
     found = [[line for line in text.splitlines() if line.startswith("H-")] for text in texts]

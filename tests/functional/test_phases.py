@@ -30,7 +30,7 @@ def changed_masters(before: Dict[str, Any], after: Dict[str, Any]) -> set:
 
 
 def stepped(before: Dict[str, Any], after: Dict[str, Any]) -> set:
-    return {player for player in after["inner"] if after["inner"][player] != before["inner"][player]}
+    return {player for player in after["steps"] if after["steps"][player] != before["steps"][player]}
 
 
 def check_isolation(records: List[Dict[str, Any]], dtype: torch.dtype) -> None:

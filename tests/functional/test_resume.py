@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 import pytest
+import torch
 from functional.checkpoints import assert_same_state, load
 from functional.commands import start
 from functional.recorder import free_port
-from functional.settings import BLEU, FP16, LSTM, TRANSFORMER, ami_args, train, with_validation, workers_args
+from functional.settings import BEST_BLEU, FP16, LSTM, TRANSFORMER, ami_args, train, with_validation, workers_args
 
 UPDATES, KILLED_AT = 16, 9  # the cycle is 6 updates long, an epoch 12
 RATES = [f"--{player}-lr=0.01" for player in ("forward", "backward", "noise")]
@@ -25,9 +26,9 @@ def kill_and_resume(folder: Path, args: List[Any]) -> str:
     return train(folder, args).text
 
 
-def validated(args: List[Any], *extra: Any) -> List[Any]:
+def validated(args: List[Any]) -> List[Any]:
     """BLEU leaves numpy's classes in the checkpoints."""
-    return [*with_validation(args, 4), *BLEU, "--best-checkpoint-metric", "bleu", "--maximize-best-checkpoint-metric", *extra]
+    return [*with_validation(args, 4), *BEST_BLEU]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
@@ -108,7 +109,10 @@ def stopped(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 REFUSED = {
-    "another cycle": (["--noise-updates", "1", "--phase-cycle", "noise=1,forward=3"], "--phase-cycle noise=2,forward=2"),
+    "another cycle": (
+        ["--noise-updates", "1", "--phase-cycle", "noise=1,forward=3"],
+        "--phase-cycle noise=2,forward=2,backward=2: resume with the same phases",
+    ),
     "another start": (["--noise-updates", "2"], "--noise-updates 1"),
     "reset": (["--noise-updates", "1", "--reset-optimizer"], "Pass --pretrain-updates 0 --noise-updates 0"),
     "another architecture": (["--noise-updates", "1"], "is of --arch ami_transformer_tiny"),
@@ -130,8 +134,6 @@ def test_resume_that_cannot_continue(case: str, stopped: Path, data: Path, tmp_p
 
 def test_resume_without_optimizer_state(stopped: Path, data: Path, tmp_path: Path) -> None:
     """Weights only: updates would be counted from 0."""
-    import torch
-
     state = load(stopped / "checkpoint_last.pt")
     state["last_optimizer_state"] = None
     torch.save(state, tmp_path / "checkpoint_last.pt")

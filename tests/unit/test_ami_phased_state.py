@@ -83,7 +83,7 @@ def test_state_of_other_players_is_refused():
         ({"inner_optimizer_args": '{"beta": 1}'}, "has no setting 'beta'"),
         ({"inner_lr_scheduler": "none"}, "--inner-lr-scheduler: fairseq has no 'none'"),
         ({"inner_lr_scheduler_args": "x"}, "--inner-lr-scheduler-args is not JSON"),
-        ({"inner_lr_scheduler": "reduce_lr_on_plateau"}, "never sees the validation loss"),
+        ({"inner_lr_scheduler": "reduce_lr_on_plateau"}, "no 'reduce_lr_on_plateau' that fits here"),
         ({"inner_optimizer_args": "[1]"}, "--inner-optimizer-args"),
         ({"inner_lr_scheduler_args": "3"}, "--inner-lr-scheduler-args"),
         ({"inner_lr_scheduler_args": '{"warmup_updates": "many"}'}, "warmup_updates cannot be 'many'"),
@@ -109,3 +109,15 @@ def test_phased_finds_the_optimizer_or_says_what_to_pass():
     assert phased(wrapper) is phased(optimizer) is optimizer
     with pytest.raises(AMIError, match="--optimizer ami_phased"):
         phased(object())
+
+
+def test_sgd_of_the_older_kind_is_the_paper_s_lstm_optimizer():
+    """One step of SGD moves the player by -lr * gradient (appendix B.1 trains LSTMs with SGD from 1.0)."""
+    weights = make_weights()
+    optimizer = make_optimizer(weights, inner_optimizer="sgd", forward_lr=1.0, forward_clip_norm=0.0)
+    weight = next(w for w in weights if w.param_group == "forward")
+    before = weight.detach().clone()
+    weight.grad = torch.full_like(weight, 0.25)
+    optimizer.start_update("forward", {"forward"})
+    optimizer.step(groups={"forward"})
+    torch.testing.assert_close(weight.detach(), before - 0.25)
