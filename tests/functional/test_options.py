@@ -8,7 +8,16 @@ import pytest
 import torch
 from functional.checkpoints import load
 from functional.commands import PLUGIN, run
-from functional.settings import BEST_BLEU, LSTM, TRANSFORMER, TRANSFORMER_SIZES, ami_args, stock_args, train, with_validation
+from functional.settings import (
+    BEST_BLEU,
+    LSTM,
+    TRANSFORMER,
+    TRANSFORMER_SIZES,
+    ami_args,
+    stock_args,
+    train,
+    with_validation,
+)
 
 SHORT = ["--phase-cycle", "noise=2,forward=2,backward=1", "--no-save"]
 OPTIONS = {

@@ -78,7 +78,7 @@ def test_state_of_other_players_is_refused():
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"inner_optimizer": "adamant"}, "--inner-optimizer: fairseq has no 'adamant'; choose one of"),
+        ({"inner_optimizer": "adamant"}, "--inner-optimizer: fairseq has no 'adamant' that fits here; choose one of"),
         ({"inner_optimizer_args": "{lr: 1}"}, "--inner-optimizer-args is not JSON"),
         ({"inner_optimizer_args": '{"beta": 1}'}, "has no setting 'beta'"),
         ({"inner_lr_scheduler": "none"}, "--inner-lr-scheduler: fairseq has no 'none'"),
@@ -114,7 +114,7 @@ def test_phased_finds_the_optimizer_or_says_what_to_pass():
 def test_sgd_of_the_older_kind_is_the_paper_s_lstm_optimizer():
     """One step of SGD moves the player by -lr * gradient (appendix B.1 trains LSTMs with SGD from 1.0)."""
     weights = make_weights()
-    optimizer = make_optimizer(weights, inner_optimizer="sgd", forward_lr=1.0, forward_clip_norm=0.0)
+    optimizer = make_optimizer(weights, inner_optimizer="sgd", inner_optimizer_args="{}", forward_lr=1.0, forward_clip_norm=0.0)
     weight = next(w for w in weights if w.param_group == "forward")
     before = weight.detach().clone()
     weight.grad = torch.full_like(weight, 0.25)
