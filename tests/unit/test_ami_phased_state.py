@@ -115,7 +115,7 @@ def test_sgd_of_the_older_kind_is_the_paper_s_lstm_optimizer():
     """One step of SGD moves the player by -lr * gradient (appendix B.1 trains LSTMs with SGD from 1.0)."""
     weights = make_weights()
     optimizer = make_optimizer(weights, inner_optimizer="sgd", inner_optimizer_args="{}", forward_lr=1.0, forward_clip_norm=0.0)
-    weight = next(w for w in weights if w.param_group == "forward")
+    weight = weights["forward"][0]
     before = weight.detach().clone()
     weight.grad = torch.full_like(weight, 0.25)
     optimizer.start_update("forward", {"forward"})
