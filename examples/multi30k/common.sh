@@ -37,5 +37,5 @@ train_pair() {  # the minimax, up to update $1; called again it resumes
     --max-update "$1" --save-dir "$RUN" --log-interval 20 --log-format simple --log-file "$RUN.log" \
     --validate-interval-updates 250 --save-interval-updates 250 --keep-interval-updates 1 --no-epoch-checkpoints \
     --eval-bleu --eval-bleu-args '{"beam": 5}' --eval-bleu-remove-bpe '@@ ' --eval-tokenized-bleu \
-    --best-checkpoint-metric bleu --maximize-best-checkpoint-metric --num-workers 1 $EXTRA
+    --best-checkpoint-metric bleu --maximize-best-checkpoint-metric --required-batch-size-multiple 1 --num-workers 1 $EXTRA
 }

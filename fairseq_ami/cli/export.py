@@ -4,7 +4,7 @@ import argparse
 import logging
 import sys
 
-from fairseq_ami.bundle import TOKENIZERS, export
+from fairseq_ami.sharing.bundle import TOKENIZERS, export
 from fairseq_ami.models.paired import DIRECTIONS
 
 

@@ -128,7 +128,10 @@ class PairedModel(BaseFairseqModel):
         """Settings of both networks: stored ones, else those of the checkpoints, else the command line's."""
         stored = getattr(args, "network_settings", None)
         if stored is not None:
-            return OmegaConf.to_container(stored) if isinstance(stored, DictConfig) else stored
+            stored = OmegaConf.to_container(stored) if isinstance(stored, DictConfig) else stored
+            # the embeddings are among the weights by now; their files may be gone
+            files = {"encoder_embed_path": None, "decoder_embed_path": None}
+            return {name: {**settings, **files} for name, settings in stored.items()}
         given = vars(as_namespace(args))
         settings = {
             name: network_settings(given, given[f"{name}_checkpoint"], cls.network_class, name) for name in DIRECTIONS

@@ -38,7 +38,7 @@ REFUSED_SETTINGS = {
     "inner optimizer": (["--inner-optimizer", "nothing"], "choose one of"),
     "inner optimizer's settings": (["--inner-optimizer-args", "{lr: 1}"], "not JSON"),
     "inner optimizer's unknown setting": (["--inner-optimizer-args", '{"speed": 1}'], "has no setting"),
-    "inner scheduler": (["--inner-lr-scheduler", "reduce_lr_on_plateau"], "choose another"),
+    "inner scheduler": (["--inner-lr-scheduler", "reduce_lr_on_plateau"], "choose one of"),
     "sizes": (["--encoder-embed-dim", "15"], "cannot be built"),
 }
 

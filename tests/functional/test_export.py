@@ -12,8 +12,9 @@ from functional.commands import ROOT
 from functional.export_fixtures import column, generate, lines, trained_pair, write_codes
 from omegaconf import OmegaConf
 
-from fairseq_ami import bundle, cli
-from fairseq_ami.bundle import export
+from fairseq_ami import cli
+from fairseq_ami.sharing import bundle
+from fairseq_ami.sharing.bundle import export
 from fairseq_ami.checkpoints import read_checkpoint
 
 KINDS = ("transformer", "lstm")

@@ -141,3 +141,14 @@ def test_resume_without_optimizer_state(stopped: Path, data: Path, tmp_path: Pat
     assert result.code != 0 and "without optimizer state" in result.text and "Traceback" not in result.text
     again = train(tmp_path, ami_args(data, tmp_path, 2))
     assert "no optimizer state is taken over" in again.text
+
+
+def test_new_run_from_an_old_checkpoint(stopped: Path, data: Path, tmp_path: Path) -> None:
+    """What the messages advise: other phases, from the weights of a finished run."""
+    last = stopped / "checkpoint_last.pt"
+    extra = ["--restore-file", last, "--reset-optimizer", "--reset-dataloader", "--phase-cycle", "backward=1,forward=2"]
+    train(tmp_path, ami_args(data, tmp_path, 3, *extra))
+    state = load(tmp_path / "checkpoint_last.pt")
+    assert state["last_optimizer_state"]["ami"]["counts"] == {"pretrain": 0, "noise": 0, "backward": 1, "forward": 2}
+    noise = "latent_noise.hidden.weight"
+    assert torch.equal(state["model"][noise], load(last)["model"][noise])

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fairseq_ami import cli
-from fairseq_ami.averaging import average_checkpoints, last_checkpoints
+from fairseq_ami.sharing.averaging import average_checkpoints, last_checkpoints
 from fairseq_ami.errors import AMIError
 
 
