@@ -31,7 +31,7 @@ def results(work: Path, titles: Dict[str, str]) -> str:
     rows, outputs, signature = [header], {}, ""
     for name, title in titles.items():
         sources, targets, hypotheses = decoded(work / name)
-        metric = sacrebleu.BLEU(tokenize="none")
+        metric = sacrebleu.BLEU(tokenize="none", force=True)
         plain = metric.corpus_score(hypotheses, [targets])
         signature = str(metric.get_signature())
         share = shares(sources, hypotheses)
@@ -60,7 +60,7 @@ def informative_bleu(sources: List[str], hypotheses: List[str]) -> float:
     lists = [references(source) for source in sources]
     longest = max(map(len, lists))
     columns = [[refs[i] if i < len(refs) else None for refs in lists] for i in range(longest)]
-    return sacrebleu.corpus_bleu(hypotheses, columns, tokenize="none").score
+    return sacrebleu.corpus_bleu(hypotheses, columns, tokenize="none", force=True).score
 
 
 def samples(sources: List[str], outputs: Dict[str, List[str]], count: int = 4) -> List[str]:
@@ -86,9 +86,9 @@ def curve(log: Path, key: str) -> Tuple[List[int], List[float]]:
 
 def figure(work: Path, titles: Dict[str, str]) -> Path:
     """VIM bound over updates (the paper's figure 3), under the own and the frozen common Q."""
+    logging.disable(logging.INFO)  # importing fairseq sets the root logger to DEBUG
     import matplotlib
 
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # fairseq sets the root logger to DEBUG
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

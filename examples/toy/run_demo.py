@@ -46,6 +46,8 @@ class Demo:
     def run(self, commands: dict, describe) -> None:
         """Run named commands side by side, telling every few seconds how far they are."""
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+        root = str(Path(self.user_dir).parent)
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         running = {}
         for name, command in commands.items():
             log = open(self.work / f"{name}.log", "w")
@@ -105,7 +107,7 @@ class Demo:
             "--noise-updates", self.args.noise_updates if objective == "ami" else 0,
             "--max-tokens=1000", "--seed", self.args.seed, "--max-update", self.updates(objective),
             "--save-dir", self.work / objective, "--validate-interval-updates", self.args.validate_every,
-            *self.logging(), *self.args.extra,
+            "--policy-weight=2", "--cosine-multiplier=backward", *self.logging(), *self.args.extra,
         )  # fmt: skip
 
     def updates(self, objective: str) -> int:
@@ -166,9 +168,9 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=12000, help="training pairs")
     parser.add_argument("--pretrain-updates", type=int, default=1200)
     parser.add_argument("--noise-updates", type=int, default=20)
-    parser.add_argument("--cycles", type=int, default=20)
+    parser.add_argument("--cycles", type=int, default=24, help="of the phases, for each objective")
     parser.add_argument("--phase-cycle", default="noise=2,forward=8,backward=8")
-    parser.add_argument("--validate-every", type=int, default=40)
+    parser.add_argument("--validate-every", type=int, default=48)
     parser.add_argument("--interval", type=float, default=10, help="seconds between progress lines")
     parser.add_argument("--one-core", action="store_true", help="train AMI after the others, not beside them")
     parser.add_argument("extra", nargs="*", help="after --: further fairseq-train options of the three runs")

@@ -54,7 +54,7 @@ def prepare(model_cfg: Any, task_cfg: Any, resuming: Optional[str]) -> None:
     state = read_checkpoint(resuming, "checkpoint to resume from", lazily=True)
     saved = part_of(state, "model")
     if "network_settings" not in saved:
-        raise AMIError(f"{resuming} is no checkpoint of a pair of networks: choose another --save-dir or --restore-file")
+        raise AMIError(f"{resuming} is no checkpoint of a pair of networks: pass another --save-dir or --restore-file")
     _check_same_pair(saved, model_cfg, resuming)
     set_args(model_cfg, network_settings=saved["network_settings"], pair_languages=saved["pair_languages"])
     if task_cfg.reset_optimizer or state.get("last_optimizer_state") is None:
@@ -83,7 +83,7 @@ def _check_same_pair(saved: Dict[str, Any], model_cfg: Any, path: str) -> None:
     arch = saved.get("arch") or saved.get("_name")
     asked = getattr(model_cfg, "arch", None) or getattr(model_cfg, "_name", None)
     if ARCH_MODEL_REGISTRY.get(arch) is not ARCH_MODEL_REGISTRY.get(asked):
-        raise AMIError(f"{path} is of --arch {arch}, not of {asked}: resume with the same, or choose another --save-dir")
+        raise AMIError(f"{path} is of --arch {arch}, not {asked}: resume with the same, or choose another --save-dir")
     for name in ("no_latent_noise", "noise_hidden_dim"):
         before, now = saved.get(name), getattr(model_cfg, name, None)
         if before != now:

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 import pytest
+import torch
+from functional.checkpoints import load
 from functional.commands import PLUGIN, Result, run
 
 PLAIN = ["--cpu", "--no-progress-bar", "--beam", "3", "--batch-size", "5", "--num-workers", "0", "--max-len-b", "10"]
@@ -31,10 +33,6 @@ def words(line: str) -> str:
 @pytest.fixture(scope="module")
 def alone(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The trained checkpoint whose settings name pretraining files that are gone."""
-    from functional.checkpoints import load
-
-    import torch
-
     state = load(trained)
     state["cfg"]["model"].forward_checkpoint = state["cfg"]["model"].backward_checkpoint = "/nonexistent/file.pt"
     path = tmp_path_factory.mktemp("alone") / "checkpoint.pt"
