@@ -1,14 +1,13 @@
 """``ami_minimax``: the objective of each phase of the game (AMI equations 4, 10 to 13, 15, 20)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 from fairseq.criterions import FairseqCriterion, register_criterion
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
-from omegaconf import II
 from torch import Tensor
 
+from fairseq_ami.criterions.config import PLAYERS, AMIMinimaxConfig
 from fairseq_ami.criterions.report import log_metrics
 from fairseq_ami.criterions.rollout import Rollout, SamplerSettings, backward_log_likelihood, roll_out
 from fairseq_ami.criterions.validation import evaluate_pair
@@ -17,67 +16,8 @@ from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.policy import Policy
 from fairseq_ami.modules import dropout_off
 from fairseq_ami.objectives import advantages, cosine_multiplier, fake_loss, label_smoothed_nll, policy_loss
-from fairseq_ami.objectives.adversarial import FAKE_LOSSES
-from fairseq_ami.schedules import PRETRAIN
-
-PLAYERS = {
-    "ami": frozenset({"noise", "forward", "backward"}),
-    "mmi": frozenset({"forward", "backward"}),
-    "mmi-fixed": frozenset({"forward"}),
-    "mle": frozenset({"forward", "backward"}),
-}
-
 
 MIN_REWARD_STD = 0.01  # nats a source token
-
-
-@dataclass
-class AMIMinimaxConfig(FairseqDataclass):
-    objective: ChoiceEnum(list(PLAYERS)) = field(
-        default="ami",
-        metadata={
-            "help": "minimax of the paper; mutual information, both networks maximising; the same with the backward "
-            "network frozen; maximum likelihood"
-        },
-    )
-    label_smoothing: float = field(default=0.0, metadata={"help": "for the maximum-likelihood terms only"})
-    mle_weight: float = field(default=1.0, metadata={"help": "weight of log P(T|S) in the forward phase"})
-    policy_weight: float = field(default=1.0, metadata={"help": "weight of the reward term in the forward phase"})
-    real_weight: Optional[float] = field(
-        default=None, metadata={"help": "weight of log Q(S|T) in the backward phase (default: 1; mmi: 0)"}
-    )
-    adversarial_weight: Optional[float] = field(
-        default=None,
-        metadata={"help": "weight of the sampled pairs in the backward phase (default: 0.1; mmi, mmi-fixed: 1)"},
-    )
-    fake_loss: ChoiceEnum(FAKE_LOSSES) = field(
-        default="log-likelihood", metadata={"help": "what the backward network minimises on sampled pairs"}
-    )
-    fake_margin: float = field(default=5.0, metadata={"help": "margin of --fake-loss hinge, in nats a token"})
-    cosine_multiplier: ChoiceEnum(["backward", "both", "none"]) = field(
-        default="both", metadata={"help": "where K(T') weighs samples: backward phase, forward phase as well, nowhere"}
-    )
-    sampler: ChoiceEnum(["ancestral", "teacher-forced"]) = field(
-        default="ancestral", metadata={"help": "draw T' word by word, or take the likeliest word after gold prefixes"}
-    )
-    num_samples: int = field(default=2, metadata={"help": "samples T' for each source"})
-    sample_temperature: float = field(default=1.0, metadata={"help": "temperature of the ancestral sampler"})
-    sample_topk: int = field(default=0, metadata={"help": "sample from the k likeliest words only; 0 for all"})
-    sample_topp: float = field(default=1.0, metadata={"help": "sample from the likeliest words of this probability"})
-    sample_max_len_a: float = field(default=1.5, metadata={"help": "samples have at most a * source length + b symbols"})
-    sample_max_len_b: int = field(default=10, metadata={"help": "see --sample-max-len-a"})
-    baseline: ChoiceEnum(["leave-one-out", "running-mean"]) = field(
-        default="leave-one-out", metadata={"help": "baseline of the rewards (the paper: running mean)"}
-    )
-    reward_scale: ChoiceEnum(["running-std", "none"]) = field(
-        default="running-std", metadata={"help": "divide rewards by their running standard deviation (the paper: none)"}
-    )
-    noise_lambda: float = field(default=0.1, metadata={"help": "weight of the size of the noise (lambda of eq. 15)"})
-    noise_norm_cap: float = field(default=1.0, metadata={"help": "no reward for noise beyond this size; 0 for no cap"})
-    no_valid_bound: bool = field(
-        default=False, metadata={"help": "validate without sampling: no VIM bound, faster"}
-    )
-    seed: int = II("common.seed")
 
 
 @dataclass(frozen=True)

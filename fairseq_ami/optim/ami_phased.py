@@ -117,6 +117,11 @@ class AMIPhased(FairseqCompositeOptimizer):
         for group in self.param_groups:
             yield from group["params"]
 
+    @property
+    def supports_step_with_scale(self) -> bool:
+        """No: gradients must be unscaled when each player's are clipped."""
+        return False
+
     def clip_grad_norm(self, max_norm: float, aggregate_norm_fn: Any = None) -> Tensor:
         """Total norm over all players; called once a step, before fp16 looks for an overflow."""
         self.rewards.hold()
