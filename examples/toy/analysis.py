@@ -18,8 +18,19 @@ from random import Random
 from typing import Callable, Dict, Iterator, List, Sequence, Tuple
 
 from grammar import (
-    ADJECTIVE, CONJUNCTION, MANNER, MODALS, NOUN, PREPOSITIONS, PRONOUNS, TIME, VERB, Clause,
-    NounPhrase, Sentence, parse,
+    ADJECTIVE,
+    CONJUNCTION,
+    MANNER,
+    MODALS,
+    NOUN,
+    PREPOSITIONS,
+    PRONOUNS,
+    TIME,
+    VERB,
+    Clause,
+    NounPhrase,
+    Sentence,
+    parse,
 )
 
 GENERIC_SHARE = 0.45

@@ -9,8 +9,19 @@ from typing import Dict, List, NamedTuple
 
 from analysis import Sampler, german
 from grammar import (
-    ADJECTIVE, CONJUNCTION, MANNER, MODALS, NOUN, PREPOSITIONS, PRONOUNS, TIME, VERB, Clause,
-    NounPhrase, Sentence, english,
+    ADJECTIVE,
+    CONJUNCTION,
+    MANNER,
+    MODALS,
+    NOUN,
+    PREPOSITIONS,
+    PRONOUNS,
+    TIME,
+    VERB,
+    Clause,
+    NounPhrase,
+    Sentence,
+    english,
 )
 
 MAX_TOKENS = 20

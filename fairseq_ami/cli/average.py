@@ -5,10 +5,10 @@ import logging
 import os
 import sys
 
-from fairseq_ami.sharing.averaging import average_checkpoints, last_checkpoints
-from fairseq_ami.sharing.bundle import writing
 from fairseq_ami.checkpoints import save_atomically
 from fairseq_ami.errors import AMIError
+from fairseq_ami.sharing.averaging import average_checkpoints, last_checkpoints
+from fairseq_ami.sharing.bundle import writing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -78,5 +78,7 @@ def load_pair(path: str, task: Any) -> Any:
 
 
 def _batches(task: Any, args: argparse.Namespace, name: str) -> Any:
-    iterator = task.get_batch_iterator(task.dataset(args.subset), max_tokens=args.max_tokens).next_epoch_itr(shuffle=False)
+    iterator = task.get_batch_iterator(task.dataset(args.subset), max_tokens=args.max_tokens).next_epoch_itr(
+        shuffle=False
+    )
     return progress_bar.progress_bar(iterator, log_format="tqdm" if sys.stderr.isatty() else "none", prefix=name)

@@ -4,8 +4,8 @@ import argparse
 import logging
 import sys
 
-from fairseq_ami.sharing.bundle import TOKENIZERS, export
 from fairseq_ami.models.paired import DIRECTIONS
+from fairseq_ami.sharing.bundle import TOKENIZERS, export
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

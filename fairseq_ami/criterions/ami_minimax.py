@@ -53,9 +53,7 @@ class AMIMinimax(FairseqCriterion):
         target = task.target_dictionary
         self.pad, self.eos = target.pad(), target.eos()
         self.not_words = (target.pad(), target.eos(), target.bos())
-        policy = Policy(
-            (target.pad(), target.bos()), cfg.sample_temperature, cfg.sample_topk, cfg.sample_topp
-        )
+        policy = Policy((target.pad(), target.bos()), cfg.sample_temperature, cfg.sample_topk, cfg.sample_topp)
         self.sampling = SamplerSettings(
             policy, str(cfg.sampler), cfg.num_samples, cfg.sample_max_len_a, cfg.sample_max_len_b, cfg.seed,
             self.pad, self.eos,
@@ -188,9 +186,7 @@ class AMIMinimax(FairseqCriterion):
         scale = 1.0 / max(step.reward_std, MIN_REWARD_STD) if scaled else 1.0
         return advantages(rewards, step.reward_mean if running else None, scale)
 
-    def _fake_term(
-        self, model: Any, sample: Dict, reverse: Dict, rollout: Rollout, log_q: Tensor, log: Dict
-    ) -> Tensor:
+    def _fake_term(self, model: Any, sample: Dict, reverse: Dict, rollout: Rollout, log_q: Tensor, log: Dict) -> Tensor:
         k = self.sampling.num_samples
         mask = reverse["target"].ne(self.pad).repeat_interleave(k, 0)
         if self.objective == "ami":

@@ -49,7 +49,9 @@ class AMIMinimaxConfig(FairseqDataclass):
     sample_temperature: float = field(default=1.0, metadata={"help": "temperature of the ancestral sampler"})
     sample_topk: int = field(default=0, metadata={"help": "sample from the k likeliest words only; 0 for all"})
     sample_topp: float = field(default=1.0, metadata={"help": "sample from the likeliest words of this probability"})
-    sample_max_len_a: float = field(default=1.5, metadata={"help": "samples have at most a * source length + b symbols"})
+    sample_max_len_a: float = field(
+        default=1.5, metadata={"help": "samples have at most a * source length + b symbols"}
+    )
     sample_max_len_b: int = field(default=10, metadata={"help": "see --sample-max-len-a"})
     baseline: ChoiceEnum(["leave-one-out", "running-mean"]) = field(
         default="leave-one-out", metadata={"help": "baseline of the rewards (the paper: running mean)"}
@@ -59,7 +61,5 @@ class AMIMinimaxConfig(FairseqDataclass):
     )
     noise_lambda: float = field(default=0.1, metadata={"help": "weight of the size of the noise (lambda of eq. 15)"})
     noise_norm_cap: float = field(default=1.0, metadata={"help": "no reward for noise beyond this size; 0 for no cap"})
-    no_valid_bound: bool = field(
-        default=False, metadata={"help": "validate without sampling: no VIM bound, faster"}
-    )
+    no_valid_bound: bool = field(default=False, metadata={"help": "validate without sampling: no VIM bound, faster"})
     seed: int = II("common.seed")

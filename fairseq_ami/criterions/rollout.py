@@ -121,9 +121,7 @@ def _log_probs(network: Any, encoder_out: Any, samples: Samples, settings: Sampl
     return settings.policy.log_probs(network.decoder(previous, encoder_out=encoder_out)[0])
 
 
-def _teacher_forced(
-    network: Any, encoder_out: Any, batch: Dict, settings: SamplerSettings
-) -> Tuple[Samples, Tensor]:
+def _teacher_forced(network: Any, encoder_out: Any, batch: Dict, settings: SamplerSettings) -> Tuple[Samples, Tensor]:
     """The likeliest word after each prefix of the real T. Biased: T' follows T and its length."""
     k, pad, eos = settings.num_samples, settings.pad, settings.eos
     target = batch["target"].repeat_interleave(k, 0)

@@ -8,7 +8,6 @@ import re
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
-import torch
 from fairseq import utils
 from fairseq.logging import progress_bar
 from torch import Tensor
@@ -189,9 +188,7 @@ def _parse(path: str) -> Tuple[Dict[int, str], Dict[int, List[List[Any]]]]:
     return sources, found
 
 
-def _check_source(
-    dictionary: Any, source: Tensor, printed: Optional[str], index: int, path: str, subset: str
-) -> None:
+def _check_source(dictionary: Any, source: Tensor, printed: Optional[str], index: int, path: str, subset: str) -> None:
     wanted = dictionary.string(source)
     if printed is not None and printed.split() != wanted.split():
         raise AMIError(

@@ -39,7 +39,9 @@ class NoisySearch:
     def __init__(self, generator: SequenceGenerator, models: List[Any], draws: int, seed: int):
         for model in models:
             if not isinstance(model, PairedModel) or model.latent_noise is None:
-                raise AMIError("--latent-noise-draws needs a model with a noise network (ami_* without --no-latent-noise)")
+                raise AMIError(
+                    "--latent-noise-draws needs a model with a noise network (ami_* without --no-latent-noise)"
+                )
             if model.direction != "forward":
                 raise AMIError("--latent-noise-draws: only the forward direction has a noise network")
         self.generator, self.draws, self.seed = generator, draws, seed

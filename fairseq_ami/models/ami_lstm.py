@@ -2,8 +2,8 @@
 
 from typing import Any, Dict
 
-from fairseq.models import register_model, register_model_architecture
 from fairseq.models import lstm as stock
+from fairseq.models import register_model, register_model_architecture
 from torch import Tensor
 
 from fairseq_ami.models.latent import LSTMLatent

@@ -60,7 +60,9 @@ def _optimizer_node(name: str) -> DictConfig:
 def _scheduler_node(name: str) -> DictConfig:
     known = sorted(set(LR_SCHEDULER_DATACLASS_REGISTRY) - set(UNFIT_SCHEDULERS))
     if name not in known:
-        raise AMIError(f"--inner-lr-scheduler: fairseq has no {name!r} that fits here; choose one of {', '.join(known)}")
+        raise AMIError(
+            f"--inner-lr-scheduler: fairseq has no {name!r} that fits here; choose one of {', '.join(known)}"
+        )
     return _structured(LR_SCHEDULER_DATACLASS_REGISTRY[name](), name)
 
 

@@ -12,8 +12,8 @@ from fairseq.data import Dictionary
 
 from fairseq_ami.checkpoints import part_of, read_checkpoint, save_atomically
 from fairseq_ami.errors import AMIError
-from fairseq_ami.sharing.states import pair_state, plain_state, set_text_processing
 from fairseq_ami.sharing.model_card import model_card
+from fairseq_ami.sharing.states import pair_state, plain_state, set_text_processing
 
 logger = logging.getLogger(__name__)
 

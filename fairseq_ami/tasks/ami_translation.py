@@ -9,7 +9,6 @@ from fairseq.distributed import utils as distributed_utils
 from fairseq.logging import metrics
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
-from omegaconf import II
 from torch import Tensor
 
 from fairseq_ami.criterions.ami_minimax import AMIMinimax, Step
@@ -162,8 +161,8 @@ class AMITranslation(TranslationTask):
         if self.cfg.fp16 or self.cfg.distributed_world_size > 1 or bool(torch.isfinite(loss)):
             return
         raise AMIError(
-            f"the loss of update {update_num} ({phase} phase) is {loss.item()}: training stops, the checkpoints written "
-            f"before it in {self.cfg.save_dir} are whole. Lower --{'pretrain' if phase == PRETRAIN else phase}-lr or "
+            f"the loss of update {update_num} ({phase} phase) is {loss.item()}: training stops, the checkpoints "
+            f"written before it in {self.cfg.save_dir} are whole. Lower --{'pretrain' if phase == PRETRAIN else phase}-lr or "
             "--policy-weight, or clip (--weight-clip-mode relative, --fake-loss unlikelihood)"
         )
 
@@ -182,7 +181,11 @@ class AMITranslation(TranslationTask):
         common = self._optimizer.anchor if self._optimizer is not None else None
 
         def with_common(model: Any, sample: Any) -> Any:
-            return criterion(model, sample, common=common) if isinstance(criterion, AMIMinimax) else criterion(model, sample)
+            return (
+                criterion(model, sample, common=common)
+                if isinstance(criterion, AMIMinimax)
+                else criterion(model, sample)
+            )
 
         return super().valid_step(sample, model, with_common, **kwargs)
 

@@ -50,9 +50,7 @@ def check_settings(cfg: Any) -> None:
             "--fp16-no-flatten-grads"
         )
     if cfg.fp16 and not cfg.fp16_no_flatten_grads:
-        raise AMIError(
-            "--fp16 mixes the players in one flat tensor: pass --fp16-no-flatten-grads as well"
-        )
+        raise AMIError("--fp16 mixes the players in one flat tensor: pass --fp16-no-flatten-grads as well")
     if cfg.use_bmuf:
         raise AMIError("--use-bmuf averages whole models: it cannot train players that take turns")
     if cfg.zero_sharding != "none":

@@ -13,9 +13,9 @@ from functional.export_fixtures import column, generate, lines, trained_pair, wr
 from omegaconf import OmegaConf
 
 from fairseq_ami import cli
+from fairseq_ami.checkpoints import read_checkpoint
 from fairseq_ami.sharing import bundle
 from fairseq_ami.sharing.bundle import export
-from fairseq_ami.checkpoints import read_checkpoint
 
 KINDS = ("transformer", "lstm")
 

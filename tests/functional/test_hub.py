@@ -12,10 +12,10 @@ import torch
 from functional.commands import ROOT
 from functional.export_fixtures import LANGUAGES, column, generate, lines, trained_pair, write_codes
 
-from fairseq_ami.sharing.bundle import export
 from fairseq_ami.errors import AMIError
 from fairseq_ami.hub import AMIHubInterface, from_pretrained
 from fairseq_ami.models import PairedModel
+from fairseq_ami.sharing.bundle import export
 
 KINDS = ("transformer", "lstm")
 DIRECTIONS = ("forward", "backward")

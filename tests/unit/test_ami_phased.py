@@ -12,7 +12,6 @@ from unit.players import PLAYERS, copies, gradients, make_optimizer, make_weight
 from fairseq_ami.errors import AMIError
 from fairseq_ami.schedules import PRETRAIN
 
-
 # ------------------------------------------------------------------ who moves
 
 

@@ -9,7 +9,6 @@ from fairseq_ami.optim import AMIPhased, phased
 from fairseq_ami.optim.ami_phased import AMIPhasedConfig
 from fairseq_ami.schedules import PRETRAIN
 
-
 # ------------------------------------------------------------------ checkpoints
 
 
@@ -114,7 +113,9 @@ def test_phased_finds_the_optimizer_or_says_what_to_pass():
 def test_sgd_of_the_older_kind_is_the_paper_s_lstm_optimizer():
     """One step of SGD moves the player by -lr * gradient (appendix B.1 trains LSTMs with SGD from 1.0)."""
     weights = make_weights()
-    optimizer = make_optimizer(weights, inner_optimizer="sgd", inner_optimizer_args="{}", forward_lr=1.0, forward_clip_norm=0.0)
+    optimizer = make_optimizer(
+        weights, inner_optimizer="sgd", inner_optimizer_args="{}", forward_lr=1.0, forward_clip_norm=0.0
+    )
     weight = weights["forward"][0]
     before = weight.detach().clone()
     weight.grad = torch.full_like(weight, 0.25)

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from fairseq_ami import cli
-from fairseq_ami.sharing.averaging import average_checkpoints, last_checkpoints
 from fairseq_ami.errors import AMIError
+from fairseq_ami.sharing.averaging import average_checkpoints, last_checkpoints
 
 
 def save(path, model, languages=("en", "de"), **parts):
