@@ -53,6 +53,7 @@ class AMITranslation(TranslationTask):
         self.schedule: Optional[PhaseSchedule] = None
         self._model_players: FrozenSet[str] = frozenset()
         self._optimizer: Optional[AMIPhased] = None
+        self._resumed_objective: Optional[str] = None
         self._to_check: Tuple[str, ...] = ()
         self._forward_updates_seen = -1
 
@@ -68,7 +69,7 @@ class AMITranslation(TranslationTask):
         if not from_checkpoint:
             check_settings(self.cfg)
             resuming = start.find_checkpoint(self.cfg)
-            start.prepare(cfg, self.cfg, resuming)
+            self._resumed_objective = start.prepare(cfg, self.cfg, resuming)
         model = super().build_model(cfg, from_checkpoint)
         if not isinstance(model, PairedModel):
             if from_checkpoint:
@@ -83,6 +84,7 @@ class AMITranslation(TranslationTask):
     def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> Any:
         criterion = super().build_criterion(cfg, from_checkpoint)
         if isinstance(criterion, AMIMinimax):
+            start.check_objective(self._resumed_objective, criterion.objective)
             self.schedule = PhaseSchedule(
                 tuple(parse_phase_cycle(self.cfg.phase_cycle)),
                 criterion.players & self._model_players,
@@ -160,9 +162,10 @@ class AMITranslation(TranslationTask):
         # half precision recovers from overflows by itself; with several workers fairseq compares them
         if self.cfg.fp16 or self.cfg.distributed_world_size > 1 or bool(torch.isfinite(loss)):
             return
+        flag = f"--{phase}-lr"
         raise AMIError(
             f"the loss of update {update_num} ({phase} phase) is {loss.item()}: training stops, the checkpoints "
-            f"written before it in {self.cfg.save_dir} are whole. Lower --{'pretrain' if phase == PRETRAIN else phase}-lr or "
+            f"written before it in {self.cfg.save_dir} are whole. Lower {flag} or "
             "--policy-weight, or clip (--weight-clip-mode relative, --fake-loss unlikelihood)"
         )
 

@@ -38,8 +38,11 @@ def _first_worker_first(action: Callable[[], Optional[str]]) -> Optional[str]:
     return result
 
 
-def prepare(model_cfg: Any, task_cfg: Any, resuming: Optional[str]) -> None:
+def prepare(model_cfg: Any, task_cfg: Any, resuming: Optional[str]) -> Optional[str]:
     """Take over the networks' settings from the checkpoint to resume, or check those to start from.
+
+    Returns:
+        The objective of the run that is resumed; None where updates are counted from 0.
 
     Raises:
         AMIError: a resume that cannot continue the run, or pretrained networks of the other direction.
@@ -50,7 +53,7 @@ def prepare(model_cfg: Any, task_cfg: Any, resuming: Optional[str]) -> None:
             path = getattr(model_cfg, f"{name}_checkpoint", None)
             if path:
                 check_languages(path, name, languages)
-        return
+        return None
     state = read_checkpoint(resuming, "checkpoint to resume from", lazily=True)
     saved = part_of(state, "model")
     if "network_settings" not in saved:
@@ -64,17 +67,28 @@ def prepare(model_cfg: Any, task_cfg: Any, resuming: Optional[str]) -> None:
                 "would run again. Pass --pretrain-updates 0 --noise-updates 0"
             )
         logger.warning("%s: no optimizer state is taken over, updates are counted from 0", resuming)
-        return
+        return None
     before = part_of(state, "task")
-    objective = part_of(state, "criterion").get("objective")
-    if objective is not None:
-        logger.info("resuming a run with objective %s", objective)
     changed = [name for name in SCHEDULE if name in before and str(before[name]) != str(getattr(task_cfg, name))]
     if changed:
         was = ", ".join(f"--{name.replace('_', '-')} {before[name]}" for name in changed)
         raise AMIError(
             f"{resuming} was written with {was}: resume with the same phases, or start a new run from it with "
             "--restore-file, --reset-optimizer and another --save-dir"
+        )
+    return part_of(state, "criterion").get("objective")
+
+
+def check_objective(before: Optional[str], now: str) -> None:
+    """Who plays, and so which update is whose, follows from the objective.
+
+    Raises:
+        AMIError: a resume with another objective.
+    """
+    if before is not None and str(before) != now:
+        raise AMIError(
+            f"the run to resume was started with --objective {before}, not {now}: resume with the same, or start a new "
+            "run from its checkpoint with --restore-file, --reset-optimizer and another --save-dir"
         )
 
 

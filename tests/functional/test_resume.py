@@ -112,6 +112,7 @@ REFUSED = {
     "another start": (["--noise-updates", "2"], "--noise-updates 1"),
     "reset": (["--noise-updates", "1", "--reset-optimizer"], "Pass --pretrain-updates 0 --noise-updates 0"),
     "another architecture": (["--noise-updates", "1"], "is of --arch ami_transformer_tiny"),
+    "another objective": (["--noise-updates", "1", "--objective", "mmi"], "with --objective ami, not mmi"),
     "other players": (["--noise-updates", "1", "--no-latent-noise"], "resume with the settings of the first run"),
 }
 
