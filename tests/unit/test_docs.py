@@ -1,0 +1,67 @@
+"""The documents name things that exist."""
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from fairseq_ami.criterions import ami_minimax
+
+ROOT = Path(__file__).resolve().parents[2]
+MAP = (ROOT / "docs" / "paper_map.md").read_text()
+NAMES = sorted(set(re.findall(r"`((?:[a-z_]+\.)+[A-Za-z_]+)`", MAP)) - {"fairseq_ami"})
+TESTS = sorted(set(re.findall(r"`((?:unit|functional)/\w+\.py)`", MAP)))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.endswith(".py")])
+def test_function_of_the_paper_map(name):
+    """Every dotted name is a function, class or module of the package."""
+    parts = name.split(".")
+    if parts[0] in ("AMIMinimax", "AMIPhased", "PairedModel"):
+        pytest.skip("looked up below")
+    for cut in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module("fairseq_ami." + ".".join(parts[:cut]))
+        except ImportError:
+            continue
+        for attribute in parts[cut:]:
+            found = getattr(found, attribute)
+        return
+    raise AssertionError(f"there is no fairseq_ami.{name}")
+
+
+@pytest.mark.parametrize("method", sorted(set(re.findall(r"`(?:AMIMinimax\.)?(_\w+_(?:phase|term))`", MAP))))
+def test_method_of_the_paper_map(method):
+    """Every phase and term is a method of the criterion."""
+    assert callable(getattr(ami_minimax.AMIMinimax, method))
+
+
+@pytest.mark.parametrize("path", TESTS)
+def test_test_of_the_paper_map(path):
+    """Every test file is there."""
+    assert (ROOT / "tests" / path).is_file()
+
+
+def test_options_of_the_readme():
+    """Every option in the README's tables is an option of the task, the architecture, the criterion or the optimizer."""
+    from argparse import ArgumentParser
+
+    from fairseq.dataclass.utils import gen_parser_from_dataclass
+
+    from fairseq_ami.criterions.config import AMIMinimaxConfig
+    from fairseq_ami.models.paired import add_pair_args
+    from fairseq_ami.optim.ami_phased import AMIPhasedConfig
+    from fairseq_ami.tasks.ami_translation import AMITranslationConfig
+
+    parser = ArgumentParser(add_help=False)
+    for config in (AMITranslationConfig, AMIMinimaxConfig, AMIPhasedConfig):
+        gen_parser_from_dataclass(parser, config())
+    add_pair_args(parser)
+    known = {option for action in parser._actions for option in action.option_strings}
+    readme = (ROOT / "README.md").read_text()
+    tables = readme[readme.index("## Options") : readme.index("## What is logged")]
+    named = set(re.findall(r"--[a-z][a-z0-9-]+", "\n".join(line for line in tables.splitlines() if line[:1] == "|")))
+    assert named - {"--arch"} <= known
+    ours = {f"--{field.replace('_', '-')}" for field in AMIMinimaxConfig.__dataclass_fields__} - {"---name", "--seed"}
+    assert ours <= named
