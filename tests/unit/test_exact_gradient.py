@@ -153,7 +153,8 @@ def test_theta_with_the_likelihood_anchor(game):
         logits = model.forward_model(one.source, torch.tensor([one.source.size(1)]), previous)[0][0]
         nll = nll + F.cross_entropy(logits, one.target[0], reduction="sum")
     gradient = exact_gradient(model, "forward", 0.3 * nll + 2.0 * forward_loss(exact, True))
-    assert_unbiased(sampled_gradients(game, "forward", mle_weight=0.3, policy_weight=2.0), gradient)
+    settings = {"mle_weight": 0.3, "policy_weight": 2.0, "cosine_multiplier": "both"}
+    assert_unbiased(sampled_gradients(game, "forward", **settings), gradient)
 
 
 def test_baselines_lower_the_variance(game):
@@ -246,5 +247,5 @@ def test_lstm(game, player):
         loss = -sum(one.log_q(one.target[0].tolist()).sum() for one in exact)
         for one in exact:
             loss = loss + 0.7 * one.expectation(lambda t: one.k(t) * one.log_q(t).sum(), one.encode()[0])  # noqa: B023
-    settings = {"mle_weight": 0.0, "adversarial_weight": 0.7, "noise_norm_cap": 0.01}
+    settings = {"mle_weight": 0.0, "adversarial_weight": 0.7, "noise_norm_cap": 0.01, "cosine_multiplier": "both"}
     assert_unbiased(sampled_gradients(game, player, **settings), exact_gradient(game[1], player, loss))
