@@ -172,7 +172,8 @@ class AMIPhased(FairseqCompositeOptimizer):
     def finish_update(self, group: Any = None) -> None:
         """Count the update and move the statistics of its rewards (collective over *group*)."""
         self.counts[self.phase] += 1
-        self.rewards.commit(self.phase, group)
+        device = next(iter(self.optimizers[self.active].params)).device  # nccl knows no other
+        self.rewards.commit(self.phase, group, device)
 
     def _box(self) -> None:
         """Weight clipping of the backward network."""

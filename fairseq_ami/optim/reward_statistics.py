@@ -1,6 +1,6 @@
 """Running mean and spread of the rewards, exact over micro-batches and workers."""
 
-from typing import Dict
+from typing import Dict, Optional
 
 import torch
 from fairseq.distributed import utils as distributed_utils
@@ -33,12 +33,12 @@ class RewardStatistics:
         """End of a step's micro-batches."""
         self._held, self._open = self._open, {}
 
-    def commit(self, phase: str, group: object = None) -> None:
-        """Move the averages of *phase* with what all workers of *group* held (a collective call)."""
+    def commit(self, phase: str, group: object = None, device: Optional[torch.device] = None) -> None:
+        """Move the averages of *phase* with what all workers of *group* held (a collective call, on *device*)."""
         sums = self._held.pop(phase, torch.zeros(3, dtype=torch.float64))
         self._held = {}
         if group is not None:
-            sums = distributed_utils.all_reduce(sums, group=group)
+            sums = distributed_utils.all_reduce(sums.to(device), group=group)
         count, total, squares = sums.tolist()
         if count == 0:
             return
