@@ -63,7 +63,7 @@ export CHECK_MACHINE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test test-slow gpu-check lint clean distclean
+.PHONY: help venv demo test test-slow lint clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -96,9 +96,6 @@ test: $(READY)  ## the tests of a few minutes
 
 test-slow: $(READY)  ## the tests that train until a score is reached
 	@$(RUN_ENV) $(RUN) -m pytest -m slow $(ARGS)
-
-gpu-check: $(READY)  ## the tests that need a CUDA device
-	@$(RUN_ENV) $(RUN) -m pytest -m gpu $(ARGS)
 
 lint: $(READY)  ## ruff, if it is installed (extra `dev`)
 	@if $(RUN) -m ruff --version >/dev/null 2>&1; then $(RUN) -m ruff check .; \

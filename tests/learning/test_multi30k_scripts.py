@@ -1,0 +1,66 @@
+"""The numbered scripts of examples/multi30k on a few sentences of another corpus in the same files."""
+
+import gzip
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ROOT / "examples" / "multi30k"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """Raw files as Multi30k has them, and the settings of a very short run."""
+    folder = tmp_path_factory.mktemp("multi30k")
+    text, raw = folder / "text", folder / "raw"
+    sizes = ["--train", "1000", "--valid", "30", "--test", "30"]
+    subprocess.run([sys.executable, ROOT / "examples/toy/make_corpus.py", text, *sizes], check=True)
+    raw.mkdir()
+    for ours, theirs in (("train", "train"), ("valid", "val"), ("test", "test_2016_flickr")):
+        for language in ("en", "de"):
+            content = (text / f"{ours}.{language}").read_bytes()
+            (raw / f"{theirs}.{language}.gz").write_bytes(gzip.compress(content))
+    command = folder / "bin" / "fairseq-ami"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m fairseq_ami.cli "$@"\n')
+    command.chmod(0o755)
+    path = os.pathsep.join([str(command.parent), str(Path(sys.executable).parent), os.environ["PATH"]])
+    short = {"MERGES": "60", "EPOCHS": "15", "NOISE_UPDATES": "2", "MAX_UPDATE": "8", "OMP_NUM_THREADS": "1"}
+    return {**os.environ, **short, "PATH": path, "PYTHONPATH": str(ROOT), "DATA": str(raw), "WORK": str(folder / "work")}
+
+
+def run(script, environment, **settings):
+    result = subprocess.run(
+        ["bash", SCRIPTS / script], env={**environment, **settings}, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
+    return result.stdout
+
+
+def test_scripts_run_end_to_end_and_again(environment):
+    """Each script works, both directions are scored, and a second call goes on instead of starting again."""
+    run("1_prepare.sh", environment)
+    run("2_pretrain.sh", environment)
+    for direction in ({}, {"SRC": "de", "TGT": "en"}):
+        run("3_noise.sh", environment, **direction)
+        run("4_minimax.sh", environment, **direction)
+        scores = run("5_score.sh", environment, **direction).splitlines()
+        assert [line.split("\t")[0] for line in scores] == ["before", "after"]
+        assert all("version:" in line and "tok:13a" in line for line in scores)
+    assert "has begun" in run("3_noise.sh", environment)
+    log = Path(environment["WORK"]) / "en-de.ami.1.log"
+    run("4_minimax.sh", environment, MAX_UPDATE="10")
+    assert "Loaded checkpoint" in log.read_text()
+
+
+def test_missing_data_is_named(environment, tmp_path):
+    """A folder without the raw files is a message, not a traceback."""
+    settings = {**environment, "DATA": str(tmp_path), "WORK": str(tmp_path / "work")}
+    result = subprocess.run(["bash", SCRIPTS / "1_prepare.sh"], env=settings, capture_output=True, text=True)
+    assert result.returncode == 2 and "set DATA to the folder of the raw files" in result.stderr
