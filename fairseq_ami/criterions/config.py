@@ -40,7 +40,7 @@ class AMIMinimaxConfig(FairseqDataclass):
     )
     fake_margin: float = field(default=5.0, metadata={"help": "margin of --fake-loss hinge, in nats a token"})
     cosine_multiplier: ChoiceEnum(["backward", "both", "none"]) = field(
-        default="backward",
+        default="both",
         metadata={"help": "where K(T') weighs samples: backward phase, forward phase as well (the paper), nowhere"},
     )
     sampler: ChoiceEnum(["ancestral", "teacher-forced"]) = field(
