@@ -10,6 +10,7 @@ from fairseq import checkpoint_utils
 from fairseq.logging import progress_bar
 
 from fairseq_ami.checkpoints import part_of, read_checkpoint
+from fairseq_ami.cli.output import write_atomically
 from fairseq_ami.errors import AMIError
 from fairseq_ami.metrics.information import measure, table
 from fairseq_ami.models import PairedModel
@@ -42,10 +43,8 @@ def run(args: argparse.Namespace) -> int:
     for line in table(rows):
         print("\t".join(line))
     if args.json:
-        text = json.dumps({name: row.as_dict() for name, row in rows.items()}, indent=2)
-        with open(args.json + ".tmp", "w") as out:
-            out.write(text + "\n")
-        os.replace(args.json + ".tmp", args.json)
+        found = {name: row.as_dict() for name, row in rows.items()}
+        write_atomically(args.json, json.dumps(found, indent=2) + "\n")
     return 0
 
 

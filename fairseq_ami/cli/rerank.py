@@ -15,6 +15,7 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from sacrebleu.metrics import BLEU
 
 import fairseq_ami
+from fairseq_ami.cli.output import write_atomically
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.mmi_decoder import MMIDecoder, Row, Scored, compare
 from fairseq_ami.generation.reranking import SCORES, Tuned, picked, tune
@@ -188,21 +189,3 @@ def as_json(
         "results": [asdict(row) for row in rows],
         "signature": signature,
     }
-
-
-def write_atomically(path: str, text: str) -> None:
-    """Write a whole text file, or none.
-
-    Raises:
-        AMIError: the disk or its permissions do not let us.
-    """
-    temporary = f"{path}.tmp{os.getpid()}"
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="\n") as out:
-            out.write(text)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise AMIError(f"cannot write {path}: {error}") from error
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)

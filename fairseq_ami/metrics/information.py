@@ -43,6 +43,7 @@ class Information:
     forward_nll: float
 
     def as_dict(self) -> Dict[str, Optional[float]]:
+        """For JSON."""
         return asdict(self)
 
 

@@ -61,5 +61,7 @@ def test_bounds_and_critics(demo):
 def test_table_samples_and_figure(demo):
     """What the user sees at the end is there."""
     folder, text = demo
-    assert all(word in text for word in ("maximum likelihood", "MMI", "AMI", "VIM bound", "sacreBLEU nrefs:1", "source "))
+    assert all(
+        word in text for word in ("maximum likelihood", "MMI", "AMI", "VIM bound", "sacreBLEU nrefs:1", "source ")
+    )
     assert (folder / "bound.png").read_bytes().startswith(b"\x89PNG")

@@ -32,13 +32,18 @@ def environment(tmp_path_factory):
     command.chmod(0o755)
     path = os.pathsep.join([str(command.parent), str(Path(sys.executable).parent), os.environ["PATH"]])
     short = {"MERGES": "60", "EPOCHS": "15", "NOISE_UPDATES": "2", "MAX_UPDATE": "8", "OMP_NUM_THREADS": "1"}
-    return {**os.environ, **short, "PATH": path, "PYTHONPATH": str(ROOT), "DATA": str(raw), "WORK": str(folder / "work")}
+    return {
+        **os.environ,
+        **short,
+        "PATH": path,
+        "PYTHONPATH": str(ROOT),
+        "DATA": str(raw),
+        "WORK": str(folder / "work"),
+    }
 
 
 def run(script, environment, **settings):
-    result = subprocess.run(
-        ["bash", SCRIPTS / script], env={**environment, **settings}, capture_output=True, text=True
-    )
+    result = subprocess.run(["bash", SCRIPTS / script], env={**environment, **settings}, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
     return result.stdout
 
