@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Dict, FrozenSet, List, Tuple
+from typing import FrozenSet, List, Tuple
 
 from fairseq_ami.errors import AMIError
 
@@ -85,10 +85,3 @@ class PhaseSchedule:
         """The players whose weights move at *update*."""
         phase = self.phase(update)
         return frozenset({"forward", "backward"}) if phase == PRETRAIN else frozenset({phase})
-
-    def counts(self, updates: int) -> Dict[str, int]:
-        """How often each phase is played in the first *updates* updates."""
-        counts = {PRETRAIN: 0, **{player: 0 for player in PLAYERS}}
-        for update in range(updates):
-            counts[self.phase(update)] += 1
-        return counts

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fairseq_ami.criterions.config import PLAYERS, AMIMinimaxConfig
 from fairseq_ami.criterions.report import log_metrics
-from fairseq_ami.criterions.rollout import Rollout, SamplerSettings, backward_log_likelihood, roll_out
+from fairseq_ami.criterions.rollout import Rollout, SamplerSettings, backward_log_likelihood, roll_out, sample_sums
 from fairseq_ami.criterions.validation import evaluate_pair
 from fairseq_ami.data import reverse_sample
 from fairseq_ami.errors import AMIError
@@ -172,7 +172,7 @@ class AMIMinimax(FairseqCriterion):
             if use_multiplier:
                 rewards = multiplier * rewards
         self._log_rewards(rewards, log_q, multiplier, step, log)
-        self._log_samples(sample, rollout, log)
+        log.update(sample_sums(rollout, sample, self.sampling))
         return policy_loss(rollout.log_prob, self._advantages(rewards, step)).sum(), rollout
 
     def _advantages(self, rewards: Tensor, step: Step) -> Tensor:
@@ -197,7 +197,7 @@ class AMIMinimax(FairseqCriterion):
             terms = -log_q.sum(1)
         log["backward_nll_fake"] = -log_q.detach().sum()
         log["backward_nll_fake_tokens"] = k * reverse["ntokens"]
-        self._log_samples(sample, rollout, log)
+        log.update(sample_sums(rollout, sample, self.sampling))
         return terms.view(-1, k).mean(1).sum()
 
     def _multiplier(self, model: Any, sample: Dict, rollout: Rollout) -> Tensor:
@@ -222,18 +222,6 @@ class AMIMinimax(FairseqCriterion):
             log_q_sum=log_q.sum(),
             baseline_sum=(step.reward_mean or 0.0) * rewards.numel(),
         )
-
-    def _log_samples(self, sample: Dict, rollout: Rollout, log: Dict) -> None:
-        tokens = rollout.samples.tokens
-        log["sample_tokens"] = int(tokens.ne(self.pad).sum())
-        log["sample_rows"] = tokens.size(0)
-        log["sample_reference_tokens"] = sample["ntokens"] * (tokens.size(0) // len(sample["id"]))
-        log["sample_cut"] = tokens.size(0) - int((rollout.samples.actions & tokens.eq(self.eos)).sum())
-        if rollout.entropy is not None:
-            log["entropy_sum"] = rollout.entropy
-            log["entropy_count"] = int(rollout.samples.actions.sum())
-        if rollout.noise_norm is not None:
-            log["noise_norm_sum"] = rollout.noise_norm.detach().sum()
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: List[Dict[str, Any]]) -> None:

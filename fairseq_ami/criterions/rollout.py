@@ -140,6 +140,23 @@ def _teacher_forced(network: Any, encoder_out: Any, batch: Dict, settings: Sampl
     return Samples(tokens, actions), log_probs
 
 
+def sample_sums(rollout: Rollout, batch: Dict[str, Any], settings: SamplerSettings) -> Dict[str, Any]:
+    """Sums that describe the samples of a batch, for the logs; ratios are taken in ``report``."""
+    tokens, actions = rollout.samples.tokens, rollout.samples.actions
+    rows = tokens.size(0)
+    sums = {
+        "sample_tokens": int(tokens.ne(settings.pad).sum()),
+        "sample_rows": rows,
+        "sample_reference_tokens": batch["ntokens"] * (rows // len(batch["id"])),
+        "sample_cut": rows - int((actions & tokens.eq(settings.eos)).sum()),
+    }
+    if rollout.entropy is not None:
+        sums.update(entropy_sum=rollout.entropy, entropy_count=int(actions.sum()))
+    if rollout.noise_norm is not None:
+        sums["noise_norm_sum"] = rollout.noise_norm.detach().sum()
+    return sums
+
+
 def backward_log_likelihood(model: PairedModel, tokens: Tensor, reverse: Dict[str, Any], pad: int) -> Tensor:
     """log Q(s_i | s_<i, T') of each token of the sources.
 

@@ -6,7 +6,14 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from torch import Tensor
 
-from fairseq_ami.criterions.rollout import Rollout, SamplerSettings, backward_log_likelihood, roll_out
+from fairseq_ami.criterions.rollout import (
+    Rollout,
+    SamplerSettings,
+    backward_log_likelihood,
+    roll_out,
+    sample_sums,
+)
+from fairseq_ami.generation.policy import Policy
 from fairseq_ami.objectives import token_log_likelihood
 
 # the samples of validation come from a stream of their own, the same at every validation
@@ -63,7 +70,8 @@ def evaluate_pair(
 
 
 def _bound(model, sample, reverse, sampling, multiplier, common, log) -> None:
-    one = replace(sampling, kind="ancestral", num_samples=1)
+    # the bound is of P itself, whatever temperature or truncation the training samples are drawn with
+    one = replace(sampling, policy=Policy(sampling.policy.banned), kind="ancestral", num_samples=1)
     rollout = roll_out(model, sample, one, VALIDATION_UPDATE, noise=False, score=True)
     tokens = rollout.samples.tokens
     log_q = backward_log_likelihood(model, tokens, reverse, sampling.pad).sum()
@@ -79,10 +87,5 @@ def _bound(model, sample, reverse, sampling, multiplier, common, log) -> None:
         multiplier_sum=multiplier(model, sample, rollout).sum(),
         backward_nll_fake=-log_q,
         backward_nll_fake_tokens=reverse["ntokens"],
-        sample_tokens=int(tokens.ne(sampling.pad).sum()),
-        sample_rows=len(tokens),
-        sample_cut=len(tokens) - int((rollout.samples.actions & tokens.eq(sampling.eos)).sum()),
-        sample_reference_tokens=sample["ntokens"],
-        entropy_sum=rollout.entropy,
-        entropy_count=int(rollout.samples.actions.sum()),
+        **sample_sums(rollout, sample, sampling),
     )

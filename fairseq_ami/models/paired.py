@@ -261,13 +261,8 @@ def set_args(args: Any, **values: Any) -> None:
             setattr(args, key, value)
 
 
-def select_rows(encoder: Any, encoder_out: Any, index: Tensor) -> Any:
-    """Rows of an encoder output (with gradient), as beam search reorders them."""
-    return encoder.reorder_encoder_out(encoder_out, index)
-
-
 def repeat_rows(encoder: Any, encoder_out: Any, count: int, rows: int, device: torch.device) -> Any:
     """Each row *count* times, neighbours together."""
     if count == 1:
         return encoder_out
-    return select_rows(encoder, encoder_out, torch.arange(rows, device=device).repeat_interleave(count))
+    return encoder.reorder_encoder_out(encoder_out, torch.arange(rows, device=device).repeat_interleave(count))

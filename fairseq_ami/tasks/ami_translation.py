@@ -126,7 +126,7 @@ class AMITranslation(TranslationTask):
         step = Step(phase, update_num, *self._reward_statistics(inner, phase))
         with torch.set_grad_enabled(not ignore_grad), torch.autograd.profiler.record_function("forward"):
             loss, size, log = criterion(model, sample, step)
-        log["phase"] = 0
+        log["phase"] = 0  # tells training from validation in reduce_metrics
         if ignore_grad:  # a dummy batch on a worker without data: no gradient, no statistics
             return loss * 0, size, log
         self._check_finite(loss, phase, update_num)

@@ -239,3 +239,16 @@ def test_settings_that_cannot_work_are_named(task, settings, message):
     with pytest.raises(AMIError) as error:
         make_criterion(task, **settings)
     assert message in str(error.value)
+
+
+def test_validation_bound_is_of_p_itself(task):
+    """Temperature and truncation of the training samples leave the validated bound alone (equation 3)."""
+    model = make_pair(task).eval()
+    batch = make_batch(task, PAIRS)
+    logs = []
+    for settings in ({}, {"sample_temperature": 0.1, "sample_topk": 1, "num_samples": 3}):
+        with torch.no_grad():
+            logs.append(make_criterion(task, **{"num_samples": 2, **settings})(model, batch)[2])
+    for key in ("log_q_sum", "entropy_sum", "sample_tokens"):
+        assert float(logs[0][key]) == float(logs[1][key])
+    assert float(logs[1]["entropy_sum"]) > 0  # one word at a time would have none

@@ -51,13 +51,6 @@ def test_stepped_players():
     assert [set(schedule.stepped(u)) for u in (1, 2, 4)] == [{"noise"}, {"forward"}, {"backward"}]
 
 
-def test_counts():
-    """How often each phase is played."""
-    schedule = PhaseSchedule(CYCLE, ALL, 2, 3)
-    assert schedule.counts(20) == {PRETRAIN: 2, "noise": 6, "forward": 6, "backward": 6}
-    assert schedule.counts(0) == {PRETRAIN: 0, "noise": 0, "forward": 0, "backward": 0}
-
-
 def test_far_into_the_run_the_cycle_goes_on():
     """A million updates later: the place is the remainder."""
     schedule = PhaseSchedule(CYCLE, ALL, 2, 3)
