@@ -1,4 +1,4 @@
-"""Update number -> phase: who plays when. Pure, so that resumes and workers agree by construction."""
+"""Update number -> phase and weight of the KL term. Pure, so that resumes and workers agree by construction."""
 
 import re
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from fairseq_ami.errors import AMIError
 
 PLAYERS = ("noise", "forward", "backward")
 PRETRAIN = "pretrain"
+ANNEALINGS = ("constant", "linear", "cyclic")
 
 
 def parse_phase_cycle(text: str) -> List[Tuple[str, int]]:
@@ -85,3 +86,44 @@ class PhaseSchedule:
         """The players whose weights move at *update*."""
         phase = self.phase(update)
         return frozenset({"forward", "backward"}) if phase == PRETRAIN else frozenset({phase})
+
+
+@dataclass(frozen=True)
+class Annealing:
+    """Update number -> weight of the KL term.
+
+    Args:
+        kind: ``constant``; ``linear``: from *start* to *end* over *length* updates (Bowman et al. 2016);
+            ``cyclic``: *cycles* times over *length* updates from *start* to *end* in the first *ratio* of a cycle,
+            then *end*; after *length* updates *end* (Fu et al. 2019).
+        start: first weight.
+        end: last weight.
+        length: updates of the whole schedule.
+        cycles: how many times the weight rises.
+        ratio: part of a cycle in which it rises.
+    """
+
+    kind: str = "constant"
+    start: float = 0.0
+    end: float = 1.0
+    length: int = 0
+    cycles: int = 1
+    ratio: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in ANNEALINGS:
+            raise AMIError(f"--kl-anneal: unknown schedule {self.kind!r}; choose one of {', '.join(ANNEALINGS)}")
+        if self.kind != "constant" and self.length < 1:
+            raise AMIError(f"--kl-anneal {self.kind} needs a length: pass --kl-anneal-updates or --kl-anneal-epochs")
+        if self.kind == "cyclic" and (self.cycles < 1 or not 0 < self.ratio <= 1 or self.length < self.cycles):
+            raise AMIError(
+                "--kl-cycles must be at least 1 and at most the updates of the schedule, --kl-cycle-ratio in (0, 1]"
+            )
+
+    def weight(self, update: int) -> float:
+        """The weight at update number *update* (from 0)."""
+        if self.kind == "constant" or update >= self.length:
+            return self.end
+        period, ratio = (self.length, 1.0) if self.kind == "linear" else (self.length / self.cycles, self.ratio)
+        risen = min((update % period) / (period * ratio), 1.0)
+        return self.start + (self.end - self.start) * risen

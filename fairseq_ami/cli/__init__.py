@@ -17,7 +17,10 @@ VERBS = {
     "export": "write a plain fairseq checkpoint, or a self-contained folder, from a trained pair",
     "average": "average the parameters of several checkpoints",
     "bound": "VIM bounds and real-minus-synthetic gaps of trained pairs",
+    "mi": "mutual information between two files of features, by critics trained on them",
+    "metrics": "text metrics of replies: embedding metrics, diversity, BLEU, repetition, copying",
     "rerank": "rerank an n-best list by forward score, backward score and length",
+    "vae-eval": "likelihood, latent metrics and perplexities of generated text of text VAEs",
 }
 
 EXIT_USER_ERROR = 2  # as argparse does for a wrong command line

@@ -39,7 +39,8 @@ def run(args: argparse.Namespace) -> int:
     rows = {}
     for name, path in named:
         pair = load_pair(path, task)
-        rows[name] = measure(pair, _batches(task, args, name), task.target_dictionary, args.seed, common, frozen)
+        batches, separators = _batches(task, args, name), getattr(task, "separators", ())
+        rows[name] = measure(pair, batches, task.target_dictionary, args.seed, common, frozen, separators)
     for line in table(rows):
         print("\t".join(line))
     if args.json:

@@ -53,7 +53,8 @@ class AMIMinimax(FairseqCriterion):
         target = task.target_dictionary
         self.pad, self.eos = target.pad(), target.eos()
         self.not_words = (target.pad(), target.eos(), target.bos())
-        policy = Policy((target.pad(), target.bos()), cfg.sample_temperature, cfg.sample_topk, cfg.sample_topp)
+        banned = (target.pad(), target.bos(), *getattr(task, "separators", ()))
+        policy = Policy(banned, cfg.sample_temperature, cfg.sample_topk, cfg.sample_topp)
         self.sampling = SamplerSettings(
             policy, str(cfg.sampler), cfg.num_samples, cfg.sample_max_len_a, cfg.sample_max_len_b, cfg.seed,
             self.pad, self.eos,

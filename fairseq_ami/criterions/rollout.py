@@ -163,13 +163,17 @@ def backward_log_likelihood(model: PairedModel, tokens: Tensor, reverse: Dict[st
     Args:
         model: the pair.
         tokens: T', shape (batch * k, length).
-        reverse: the reversed batch, whose target is S, shape (batch, source length).
+        reverse: the reversed batch, whose target is S, shape (batch, source length). Its ``context``, if any, is
+            read before T', and ``source_limit`` bounds both together.
 
     Returns:
         float32, shape (batch * k, source length), 0 at padding.
     """
     k = tokens.size(0) // reverse["target"].size(0)
-    src_tokens, src_lengths = as_source(tokens, pad)
+    context = reverse.get("context")
+    if context is not None:
+        context = context.repeat_interleave(k, 0)
+    src_tokens, src_lengths = as_source(tokens, pad, context, reverse.get("source_limit"))
     inputs = {
         "src_tokens": src_tokens,
         "src_lengths": src_lengths,

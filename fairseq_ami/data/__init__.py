@@ -1,3 +1,4 @@
 from fairseq_ami.data.reverse import as_source, reverse_sample
+from fairseq_ami.data.sentences import SentenceDataset, load_sentences
 
-__all__ = ["as_source", "reverse_sample"]
+__all__ = ["SentenceDataset", "as_source", "load_sentences", "reverse_sample"]

@@ -1,26 +1,41 @@
 """The same sentences read in the other direction, for the backward network."""
 
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import torch
 from fairseq.utils import convert_padding_direction
 from torch import Tensor
 
 
-def as_source(tokens: Tensor, pad: int) -> Tuple[Tensor, Tensor]:
-    """Right-padded sentences with their end symbol -> left-padded source and its lengths.
+def as_source(
+    tokens: Tensor, pad: int, context: Optional[Tensor] = None, limit: Optional[int] = None
+) -> Tuple[Tensor, Tensor]:
+    """Sentences with their end symbol -> left-padded source and its lengths.
 
     Args:
-        tokens: shape (batch, length).
+        tokens: shape (batch, length), padded on the right.
+        pad: the padding symbol.
+        context: what the network reads before each sentence, shape (batch, context length), padded anywhere.
+        limit: longer sources lose their first symbols.
 
     Returns:
-        Tokens of the same shape, and the lengths, shape (batch,).
+        Tokens, shape (batch, longest), and their lengths, shape (batch,). No column is padding alone (fairseq's
+        LSTM takes none).
     """
-    return convert_padding_direction(tokens, pad, right_to_left=True), tokens.ne(pad).sum(1)
+    whole = tokens if context is None else torch.cat([context, tokens], dim=1)
+    words = whole.ne(pad)
+    lengths = words.sum(1)
+    longest = int(lengths.max())
+    if limit is not None and longest > limit:
+        longest, lengths = limit, lengths.clamp(max=limit)
+    # a stable sort moves padding to the left and keeps the words in their order
+    order = words.long().argsort(dim=1, stable=True)[:, whole.size(1) - longest :]
+    return whole.gather(1, order), lengths
 
 
 def reverse_sample(sample: Dict[str, Any], pad: int, eos: int) -> Dict[str, Any]:
-    """A ``LanguagePairDataset`` batch with source and target exchanged, rows in the same order.
+    """What the backward network reads and writes, rows in the same order: the batch's own ``reverse`` view
+    (:mod:`.dialogue`), or for a ``LanguagePairDataset`` its source and target exchanged.
 
     Swapping the two tensors would leave left padding where the decoder reads (and fully masked
     attention rows); re-collating would sort the rows by length and separate them from their rewards.
@@ -28,6 +43,8 @@ def reverse_sample(sample: Dict[str, Any], pad: int, eos: int) -> Dict[str, Any]
     Raises:
         KeyError: the batch has no target.
     """
+    if "reverse" in sample:
+        return sample["reverse"]
     source = convert_padding_direction(sample["net_input"]["src_tokens"], pad, left_to_right=True)
     src_tokens, src_lengths = as_source(sample["target"], pad)
     previous = torch.full_like(source, pad)

@@ -38,6 +38,10 @@ class Policy:
             logits = logits.masked_fill(self._cut(logits.detach()), float("-inf"))
         return torch.log_softmax(logits, dim=-1)
 
+    def choose(self, logits: Tensor, uniform: Tensor) -> Tensor:
+        """One symbol a row, shape (rows,), from logits (rows, vocabulary) and one number in (0, 1) a row."""
+        return draw(self.log_probs(logits), uniform)
+
     def _cut(self, logits: Tensor) -> Tensor:
         """True where top-k or top-p drops a symbol."""
         cut = torch.zeros_like(logits, dtype=torch.bool)

@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict
 import torch
 from torch import Tensor
 
-from fairseq_ami.generation.policy import Policy, draw
+from fairseq_ami.generation.policy import Policy
 from fairseq_ami.generation.random_streams import uniform
 
 
@@ -73,7 +73,7 @@ def sample(
             decoder.reorder_incremental_state_scripting(state, keep)
             alive = alive[keep]
         out = decoder(tokens[alive, :length], encoder_out=encoder_out, incremental_state=state)
-        chosen = draw(policy.log_probs(out[0][:, -1]), numbers[alive, length - 1])
+        chosen = policy.choose(out[0][:, -1], numbers[alive, length - 1])
         tokens[alive, length] = chosen
         actions[alive, length] = True
         going = chosen.ne(eos)

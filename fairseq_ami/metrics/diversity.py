@@ -1,31 +1,77 @@
-"""Diversity of a set of texts."""
+"""Diversity of a set of texts: Dist-n, Ent-n and repetition.
 
-from typing import Iterable, Set, Tuple
+Words are what white space separates: undo subwords first. Dist-n and Ent-n depend on the number of texts: compare
+only sets of equal size.
+"""
+
+import math
+from collections import Counter
+from typing import Iterable, Iterator, Sequence, Tuple
+
+Ngram = Tuple[str, ...]
 
 
-def distinct_n(texts: Iterable[str], n: int) -> float:
-    """Dist-n (Li et al., 2016a): distinct n-grams over all n-grams of all texts together.
-
-    Words are what white space separates: undo subwords first. The number falls as texts are added, so
-    compare only sets of equal size.
-
-    Args:
-        texts: one text each; an n-gram never crosses from one into the next.
-        n: length of the n-grams in words, at least 1.
-
-    Returns:
-        In [0, 1]; 0 if no text has n words.
+def ngrams(words: Sequence[str], n: int) -> Iterator[Ngram]:
+    """All n-grams of one text, from left to right; none if it has fewer than n words.
 
     Raises:
         ValueError: n below 1.
     """
     if n < 1:
         raise ValueError(f"n-grams have at least one word, not {n}")
-    seen: Set[Tuple[str, ...]] = set()
-    total = 0
+    return zip(*(words[start:] for start in range(n)))
+
+
+def count_ngrams(texts: Iterable[str], n: int) -> "Counter[Ngram]":
+    """How often each n-gram occurs in all texts together; none crosses from one text into the next.
+
+    Raises:
+        ValueError: n below 1.
+    """
+    counts: "Counter[Ngram]" = Counter(ngrams((), n))  # refuses a wrong n even if there is no text
     for text in texts:
-        words = text.split()
-        grams = list(zip(*(words[start:] for start in range(n))))
-        total += len(grams)
-        seen.update(grams)
-    return len(seen) / total if total else 0.0
+        counts.update(ngrams(text.split(), n))
+    return counts
+
+
+def distinct_n(texts: Iterable[str], n: int) -> float:
+    """Dist-n (Li et al., 2016a): distinct n-grams over all n-grams of all texts together.
+
+    Args:
+        texts: one text each.
+        n: length of the n-grams in words, at least 1.
+
+    Returns:
+        In [0, 1]; 0 if no text has n words. It falls as texts are added.
+
+    Raises:
+        ValueError: n below 1.
+    """
+    counts = count_ngrams(texts, n)
+    total = sum(counts.values())
+    return len(counts) / total if total else 0.0
+
+
+def entropy_n(texts: Iterable[str], n: int) -> float:
+    """Ent-n (Zhang et al., 2018b): entropy of the n-grams of all texts together, unsmoothed; nats.
+
+    Raises:
+        ValueError: n below 1.
+    """
+    return entropy(count_ngrams(texts, n).values())
+
+
+def entropy(counts: Iterable[int]) -> float:
+    """Entropy of the distribution that positive *counts* are proportional to; nats, 0 without counts.
+
+    The sum is correctly rounded, so that the order of the counts does not matter.
+    """
+    counts = list(counts)
+    total = sum(counts)
+    return math.fsum(count * math.log(total / count) for count in counts) / total if total else 0.0
+
+
+def repeated_ngrams(words: Sequence[str], n: int) -> int:
+    """How many n-grams of one text stood in it before: all less the distinct ones."""
+    found = list(ngrams(words, n))
+    return len(found) - len(set(found))

@@ -6,7 +6,7 @@ of one network are the same for all.
 """
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Dict, Iterable, List, Optional
+from typing import Any, Dict, Iterable, List, Optional, Sequence
 
 import torch
 from fairseq import utils
@@ -47,9 +47,9 @@ class Information:
         return asdict(self)
 
 
-def sampler_settings(dictionary: Any, seed: int) -> SamplerSettings:
-    """One ancestral sample a source from the whole distribution."""
-    policy = Policy((dictionary.pad(), dictionary.bos()))
+def sampler_settings(dictionary: Any, seed: int, separators: Sequence[int] = ()) -> SamplerSettings:
+    """One ancestral sample a source from the whole distribution; *separators* are never drawn."""
+    policy = Policy((dictionary.pad(), dictionary.bos(), *separators))
     return SamplerSettings(policy, "ancestral", 1, 1.5, 10, seed, dictionary.pad(), dictionary.eos())
 
 
@@ -61,6 +61,7 @@ def measure(
     seed: int = 1,
     common: Any = None,
     frozen: Any = None,
+    separators: Sequence[int] = (),
 ) -> Information:
     """Measure *pair* on *batches* of the forward direction.
 
@@ -71,8 +72,9 @@ def measure(
         seed: of the samples; the same seed, data and network give the same samples.
         common: the pair whose backward network is the common Q, or None.
         frozen: the pair whose forward network draws the frozen samples, or None.
+        separators: symbols that no network writes (of the task).
     """
-    settings = sampler_settings(dictionary, seed)
+    settings = sampler_settings(dictionary, seed, separators)
     frozen_settings = replace(settings, seed=seed + 1)
     totals: Dict[str, float] = {}
 

@@ -108,19 +108,21 @@ class PairedModel(BaseFairseqModel):
     @classmethod
     def _languages(cls, args: Any, task: Any) -> str:
         """The direction in which *task* uses the pair. fairseq stores inferred languages as None, so
-        the resolved ones are kept in the model's own settings."""
-        asked = (getattr(task.cfg, "source_lang", None), getattr(task.cfg, "target_lang", None))
+        the resolved ones are kept in the model's own settings. What the backward network reads and writes
+        has languages of its own in dialogue; else they are the pair's, swapped."""
+        asked = [getattr(task.cfg, "source_lang", None), getattr(task.cfg, "target_lang", None)]
         pair = getattr(args, "pair_languages", None)
         if pair is None:
-            set_args(args, pair_languages=list(asked))
+            set_args(args, pair_languages=asked, backward_languages=list(getattr(task, "backward_languages", asked[::-1])))
             return "forward"
-        if list(pair) == list(asked):
+        back = list(getattr(args, "backward_languages", None) or list(pair)[::-1])
+        if list(pair) == asked:
             return "forward"
-        if list(pair) == list(asked)[::-1]:
+        if back == asked:
             return "backward"
         raise AMIError(
             f"this model translates {pair[0]} -> {pair[1]} and back; it was asked for {asked[0]} -> {asked[1]}. "
-            f"Pass -s {pair[0]} -t {pair[1]} (or the two swapped)"
+            f"Pass -s {pair[0]} -t {pair[1]} (its backward network: -s {back[0]} -t {back[1]})"
         )
 
     @classmethod

@@ -83,15 +83,19 @@ def load_network_weights(network: Any, path: str, direction: str) -> None:
         raise AMIError(f"--{direction}-checkpoint {path} does not fit its own settings: {first_line(error)}") from error
 
 
-def check_languages(path: str, direction: str, languages: List[Optional[str]]) -> None:
+def check_languages(path: str, direction: str, wanted: List[Optional[str]]) -> None:
     """Refuse a checkpoint that says it was trained in the other direction.
 
+    Args:
+        path: of the checkpoint.
+        direction: ``forward`` or ``backward``.
+        wanted: what this network of the run reads and writes.
+
     Raises:
-        AMIError: its source and target languages are the wrong way round.
+        AMIError: its source and target languages are others, most often the wrong way round.
     """
     task = part_of(read_checkpoint(path, f"--{direction}-checkpoint", lazily=True), "task")
     stored = [task.get("source_lang"), task.get("target_lang")]
-    wanted = languages if direction == "forward" else languages[::-1]
     if None not in stored and None not in wanted and stored != wanted:
         raise AMIError(
             f"--{direction}-checkpoint {path} translates {stored[0]} -> {stored[1]}; the {direction} network of this "

@@ -1,4 +1,16 @@
+from fairseq_ami.modules.critics import BilinearCritic, ConcatCritic, SeparableCritic, build_critic, rolled_scores
 from fairseq_ami.modules.dropout import dropout_off
+from fairseq_ami.modules.gaussian import DiagonalGaussian
 from fairseq_ami.modules.latent_noise import LatentNoise, root_mean_square
 
-__all__ = ["LatentNoise", "dropout_off", "root_mean_square"]
+__all__ = [
+    "BilinearCritic",
+    "ConcatCritic",
+    "DiagonalGaussian",
+    "LatentNoise",
+    "SeparableCritic",
+    "build_critic",
+    "dropout_off",
+    "rolled_scores",
+    "root_mean_square",
+]

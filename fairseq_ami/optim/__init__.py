@@ -1,3 +1,5 @@
 from fairseq_ami.optim.ami_phased import AMIPhased, phased
+from fairseq_ami.optim.lagging import LaggingSchedule
+from fairseq_ami.optim.running_statistics import RunningStatistics
 
-__all__ = ["AMIPhased", "phased"]
+__all__ = ["AMIPhased", "LaggingSchedule", "RunningStatistics", "phased"]

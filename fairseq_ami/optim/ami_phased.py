@@ -2,18 +2,17 @@
 
 import logging
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterable, List, Optional
+from typing import Any, Dict, FrozenSet, Iterable, List, Optional
 
 import torch
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.optim import register_optimizer
-from fairseq.optim.composite import CompositeOptimizerConfig, FairseqCompositeOptimizer
+from fairseq.optim.composite import CompositeOptimizer, CompositeOptimizerConfig, FairseqCompositeOptimizer
 from omegaconf import II
 from torch import Tensor
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.optim.inner import player_config, pretrain_scheduler
-from fairseq_ami.optim.reward_statistics import RewardStatistics
 from fairseq_ami.optim.weight_box import MODES, clip_weights
 from fairseq_ami.schedules import PRETRAIN
 
@@ -28,6 +27,13 @@ class AMIPhasedConfig(FairseqDataclass):
     forward_clip_norm: float = field(default=1.0, metadata={"help": "gradient norm limit, 0 for none"})
     backward_clip_norm: float = field(default=1.0, metadata={"help": "gradient norm limit, 0 for none"})
     noise_clip_norm: float = field(default=1.0, metadata={"help": "gradient norm limit, 0 for none"})
+    critic_lr: Optional[float] = field(
+        default=None,
+        metadata={"help": "learning rate of the text VAE's energy function (default: it follows --lr and --lr-scheduler)"},
+    )
+    critic_optimizer: Optional[str] = field(
+        default=None, metadata={"help": "fairseq optimizer of the energy function (default: --inner-optimizer)"}
+    )
     pretrain_lr: float = field(default=1e-3, metadata={"help": "peak learning rate during --pretrain-updates"})
     pretrain_warmup_updates: int = field(
         default=400, metadata={"help": "warm-up of the pretraining; inverse square root decay follows"}
@@ -52,6 +58,7 @@ class AMIPhasedConfig(FairseqDataclass):
     baseline_decay: float = field(
         default=0.9, metadata={"help": "weight of the past in the running mean and spread of the rewards"}
     )
+    lr: List[float] = II("optimization.lr")
     # under these names, which are those of fairseq's own flags: any other would become a flag that is always on
     fp16: bool = II("common.fp16")
     bf16: bool = II("common.bf16")
@@ -69,13 +76,25 @@ def phased(optimizer: Any) -> "AMIPhased":
     return inner
 
 
+class _Players(CompositeOptimizer):
+    """The inner optimizers, as an outer learning rate scheduler sees them: those that follow it, and no other."""
+
+    def __init__(self, optimizers: Dict[str, Any], followers: FrozenSet[str]):
+        super().__init__(optimizers)
+        self.followers = followers
+
+    @property
+    def param_groups(self) -> List[Dict[str, Any]]:
+        return [group for name in sorted(self.followers) for group in self.optimizers[name].param_groups]
+
+
 @register_optimizer("ami_phased", dataclass=AMIPhasedConfig)
 class AMIPhased(FairseqCompositeOptimizer):
     """fairseq's composite optimizer with flat flags, for players that take turns.
 
     It owns everything that an update changes and a resume must find again: the players' optimizers and
-    update counts, the centres of the weight box, the statistics of the rewards and, in half precision,
-    the float32 weights and the loss scaler (fairseq forgets both).
+    update counts, the centres of the weight box, what the task tracks (statistics of rewards, the lagging
+    schedule) and, in half precision, the float32 weights and the loss scaler (fairseq forgets both).
     """
 
     def __init__(self, cfg: AMIPhasedConfig, params: Iterable[Tensor]):
@@ -91,10 +110,13 @@ class AMIPhased(FairseqCompositeOptimizer):
         groups = {player: player_config(cfg, player) for player in players}
         super().__init__(CompositeOptimizerConfig(groups=groups), params)
         self.settings = cfg
+        self.followers = frozenset(player for player in players if getattr(cfg, f"{player}_lr", None) is None)
+        self._optimizer = _Players(self.optimizers, self.followers)
         self.lr_scheduler = None  # an outer --lr-scheduler must not find it
         self.pretrain_schedulers = {player: pretrain_scheduler(cfg, self.optimizers[player]) for player in players}
         self.counts = {name: 0 for name in [PRETRAIN, *players]}
-        self.rewards = RewardStatistics(cfg.baseline_decay)
+        self.trackers: Dict[str, Any] = {}
+        self._tracker_states: Dict[str, Any] = {}
         self.anchor: Optional[List[Tensor]] = None
         self.scaler: Any = None
         self._scaler_state: Optional[Dict[str, Any]] = None
@@ -105,7 +127,9 @@ class AMIPhased(FairseqCompositeOptimizer):
     # ------------------------------------------------------------------ what the trainer sees
 
     def set_lr(self, lr: float) -> None:
-        """Ignored: fairseq's default outer scheduler would set every player to --lr."""
+        """Set the players without a learning rate of their own (fairseq's default outer scheduler would set all)."""
+        for player in self.followers:
+            self.optimizers[player].set_lr(lr)
 
     def get_lr(self) -> float:
         """Learning rate of the player that moved last."""
@@ -124,7 +148,8 @@ class AMIPhased(FairseqCompositeOptimizer):
 
     def clip_grad_norm(self, max_norm: float, aggregate_norm_fn: Any = None) -> Tensor:
         """Total norm over all players; called once a step, before fp16 looks for an overflow."""
-        self.rewards.hold()
+        for tracker in self.trackers.values():
+            tracker.hold()
         return super().clip_grad_norm(max_norm, aggregate_norm_fn)
 
     def step(self, closure: Any = None, scale: float = 1.0, groups: Any = None) -> None:
@@ -144,7 +169,7 @@ class AMIPhased(FairseqCompositeOptimizer):
 
     def _clip_player(self, player: str) -> None:
         weights = self.optimizers[player].params
-        limit = getattr(self.settings, f"{player}_clip_norm")
+        limit = getattr(self.settings, f"{player}_clip_norm", 0.0)  # the text VAE's players share --clip-norm
         grads = [p.grad for p in weights if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(grads) if grads else torch.zeros(())
         if limit > 0 and norm > limit:
@@ -159,7 +184,7 @@ class AMIPhased(FairseqCompositeOptimizer):
         for player in players:
             if phase == PRETRAIN:
                 self.pretrain_schedulers[player].step_update(self.counts[PRETRAIN] + 1)
-            else:
+            elif player not in self.followers:
                 self.lr_schedulers[player].step_update(self.counts[player])
             self.stats[f"lr_{player}"] = self.optimizers[player].param_groups[0]["lr"]
             self.active = player
@@ -170,10 +195,25 @@ class AMIPhased(FairseqCompositeOptimizer):
             self.anchor = [p.detach().float().clone() for p in self.optimizers["backward"].params]
 
     def finish_update(self, group: Any = None) -> None:
-        """Count the update and move the statistics of its rewards (collective over *group*)."""
-        self.counts[self.phase] += 1
+        """Count the update and move what is tracked (collective over *group*)."""
+        self.counts[self.phase] = self.counts.get(self.phase, 0) + 1
         device = next(iter(self.optimizers[self.active].params)).device  # nccl knows no other
-        self.rewards.commit(self.phase, group, device)
+        for tracker in self.trackers.values():
+            tracker.commit(self.phase, group, device)
+
+    def track(self, name: str, tracker: Any) -> Any:
+        """Adopt *tracker*, whose state must survive a resume, and give it back its saved state.
+
+        A tracker has ``hold()``, ``commit(phase, group, device)``, ``state_dict()`` and ``load_state_dict()``.
+
+        Returns:
+            the tracker of that name: *tracker*, or the one adopted before.
+        """
+        if name not in self.trackers:
+            self.trackers[name] = tracker
+            if name in self._tracker_states:
+                tracker.load_state_dict(self._tracker_states.pop(name))
+        return self.trackers[name]
 
     def _box(self) -> None:
         """Weight clipping of the backward network."""
@@ -201,7 +241,10 @@ class AMIPhased(FairseqCompositeOptimizer):
             masters = {player: [p.detach() for p in weights] for player, weights in self._master_weights().items()}
         state["ami"] = {
             "counts": dict(self.counts),
-            "rewards": self.rewards.state_dict(),
+            "trackers": {
+                **self._tracker_states,
+                **{name: tracker.state_dict() for name, tracker in self.trackers.items()},
+            },
             "anchor": self.anchor,
             "masters": masters,
             "scaler": dict(vars(self.scaler)) if self.scaler is not None else None,
@@ -226,7 +269,9 @@ class AMIPhased(FairseqCompositeOptimizer):
             )
         super().load_state_dict(state, optimizer_overrides)
         self.counts.update(own["counts"])
-        self.rewards.load_state_dict(own["rewards"])
+        self._tracker_states = {name: dict(tracked) for name, tracked in own["trackers"].items()}
+        for name in [name for name in self.trackers if name in self._tracker_states]:
+            self.trackers[name].load_state_dict(self._tracker_states.pop(name))
         self.stats = dict(own["stats"])
         self._scaler_state = own["scaler"]
         weights = self._master_weights()

@@ -25,9 +25,11 @@ def player_config(cfg: Any, player: str) -> OptimizerAndSchedulerConfig:
     Raises:
         AMIError: a name or a setting that fairseq does not know.
     """
-    lr = getattr(cfg, f"{player}_lr")
-    optimizer = _optimizer_node(cfg.inner_optimizer)
-    _update(optimizer, cfg.inner_optimizer_args, "--inner-optimizer-args")
+    own = getattr(cfg, f"{player}_lr", None)
+    lr = cfg.lr[0] if own is None else own
+    chosen = getattr(cfg, f"{player}_optimizer", None)
+    optimizer = _optimizer_node(chosen or cfg.inner_optimizer)
+    _update(optimizer, "{}" if chosen else cfg.inner_optimizer_args, "--inner-optimizer-args")
     scheduler = _scheduler_node(cfg.inner_lr_scheduler)
     _update(scheduler, cfg.inner_lr_scheduler_args, "--inner-lr-scheduler-args")
     for part in (optimizer, scheduler):

@@ -230,7 +230,8 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
             return self.sample([sentences], *options)[0]
         with self.facing(direction):
             self._check_sampling(num_samples, noise, temperature, topk, topp)
-            policy = Policy((self.tgt_dict.pad(), self.tgt_dict.bos()), temperature, topk, topp)
+            banned = (self.tgt_dict.pad(), self.tgt_dict.bos(), *getattr(self.task, "separators", ()))
+            policy = Policy(banned, temperature, topk, topp)
             found: Dict[int, List[str]] = {}
             sources = self._encode_sources(sentences)
             for batch in self._build_batches(sources, False) if sources else ():

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 # the sections of fairseq's configuration that a loaded checkpoint is asked for
 SECTIONS = ("common", "common_eval", "dataset", "distributed_training", "generation", "interactive")
 HUB_MAX_TOKENS = 4096  # a batch of the hub interface
-PAIR_SETTINGS = ("pair_languages", "network_settings", "no_latent_noise", "noise_scale", "noise_hidden_dim")
+PAIR_SETTINGS = ("network_settings", "no_latent_noise", "noise_scale", "noise_hidden_dim")
 
 
 def pair_class(state: Dict[str, Any], path: str) -> Type[PairedModel]:
@@ -49,8 +49,9 @@ def pair_class(state: Dict[str, Any], path: str) -> Type[PairedModel]:
 
 def languages(state: Dict[str, Any], direction: str) -> "tuple[str, str]":
     """Source and target language of one direction of the pair."""
-    first, second = part_of(state, "model")["pair_languages"]
-    return (first, second) if direction == "forward" else (second, first)
+    model = part_of(state, "model")
+    pair = tuple(model["pair_languages"])
+    return pair if direction == "forward" else tuple(model.get("backward_languages") or pair[::-1])
 
 
 def plain_state(state: Dict[str, Any], direction: str, path: str) -> Dict[str, Any]:
@@ -95,12 +96,12 @@ def pair_state(state: Dict[str, Any], path: str) -> Dict[str, Any]:
     model = {key: stored.get(key) for key in PAIR_SETTINGS}
     network = registered_name(cls.network_class)
     model["network_settings"] = {key: network_settings(model["network_settings"][key], network) for key in DIRECTIONS}
-    model["pair_languages"] = list(model["pair_languages"])
+    model["pair_languages"], model["backward_languages"] = (list(languages(state, key)) for key in DIRECTIONS)
     name = registered_name(cls)
     model.update(_name=name, arch=name, forward_checkpoint=None, backward_checkpoint=None, explicit_settings=[])
     cfg = _configuration(state, "forward")
     cfg["model"] = model
-    cfg["task"].update(_name="ami_translation", seed=cfg["common"]["seed"])
+    cfg["task"].update(_name=part_of(state, "task").get("_name", "ami_translation"), seed=cfg["common"]["seed"])
     cfg["criterion"] = part_of(state, "criterion")
     return _checkpoint(state, cfg, dict(state["model"]))
 

@@ -15,7 +15,7 @@ from fairseq_ami.criterions.ami_minimax import AMIMinimax, Step
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.noisy_search import NoisySearch
 from fairseq_ami.models.paired import PairedModel
-from fairseq_ami.optim import AMIPhased, phased
+from fairseq_ami.optim import AMIPhased, RunningStatistics, phased
 from fairseq_ami.schedules import PLAYERS, PRETRAIN, PhaseSchedule, parse_phase_cycle
 from fairseq_ami.tasks import patience, start
 from fairseq_ami.tasks.settings import RunSettings, check_settings
@@ -57,6 +57,18 @@ class AMITranslation(TranslationTask):
         self._to_check: Tuple[str, ...] = ()
         self._forward_updates_seen = -1
 
+    # ------------------------------------------------------------------ what another kind of data changes
+
+    @property
+    def backward_languages(self) -> Tuple[str, str]:
+        """What the backward network reads and writes."""
+        return self.cfg.target_lang, self.cfg.source_lang
+
+    @property
+    def separators(self) -> Tuple[int, ...]:
+        """Symbols that stand between sentences and that no network may write."""
+        return ()
+
     # ------------------------------------------------------------------ building
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
@@ -69,12 +81,12 @@ class AMITranslation(TranslationTask):
         if not from_checkpoint:
             check_settings(self.cfg)
             resuming = start.find_checkpoint(self.cfg)
-            self._resumed_objective = start.prepare(cfg, self.cfg, resuming)
+            self._resumed_objective = start.prepare(cfg, self.cfg, list(self.backward_languages), resuming)
         model = super().build_model(cfg, from_checkpoint)
         if not isinstance(model, PairedModel):
             if from_checkpoint:
                 return model  # a plain network, decoded with this task
-            raise AMIError("the task ami_translation needs a pair of networks: --arch ami_transformer or ami_lstm")
+            raise AMIError(f"the task {self.cfg._name} needs a pair of networks: --arch ami_transformer or ami_lstm")
         if not from_checkpoint and resuming is None:
             model.load_pretrained(cfg)
             self._to_check = start.pretrained(cfg)
@@ -112,7 +124,7 @@ class AMITranslation(TranslationTask):
             AMIError: another criterion or optimizer, or a loss that is not a number.
         """
         if self.schedule is None:
-            raise AMIError("the task ami_translation trains with --criterion ami_minimax")
+            raise AMIError(f"the task {self.cfg._name} trains with --criterion ami_minimax")
         inner = self._adopt(optimizer)
         phase = self.schedule.phase(update_num)
         model.train()
@@ -132,7 +144,7 @@ class AMITranslation(TranslationTask):
         self._check_finite(loss, phase, update_num)
         if "reward_count" in log:
             sums = [float(log[key]) for key in ("reward_count", "reward_sum", "reward_square")]
-            inner.rewards.add(phase, torch.tensor(sums, dtype=torch.float64))
+            self._rewards(inner).add(phase, torch.tensor(sums, dtype=torch.float64))
         with torch.autograd.profiler.record_function("backward"):
             optimizer.backward(loss)
         return loss, size, log
@@ -148,15 +160,18 @@ class AMITranslation(TranslationTask):
 
     def _adopt(self, optimizer: Any) -> AMIPhased:
         inner = phased(optimizer)
+        inner.track("rewards", RunningStatistics(inner.settings.baseline_decay))
         inner.attach_scaler(getattr(optimizer, "scaler", None))
         self._optimizer = inner
         return inner
 
     @staticmethod
-    def _reward_statistics(optimizer: AMIPhased, phase: str) -> Tuple[Optional[float], Optional[float]]:
-        if not optimizer.rewards.ready(phase):
-            return None, None
-        return optimizer.rewards.mean[phase], optimizer.rewards.std(phase)
+    def _rewards(optimizer: AMIPhased) -> RunningStatistics:
+        return optimizer.trackers["rewards"]
+
+    def _reward_statistics(self, optimizer: AMIPhased, phase: str) -> Tuple[Optional[float], Optional[float]]:
+        rewards = self._rewards(optimizer)
+        return (rewards.mean[phase], rewards.std(phase)) if rewards.ready(phase) else (None, None)
 
     def _check_finite(self, loss: Tensor, phase: str, update_num: int) -> None:
         # half precision recovers from overflows by itself; with several workers fairseq compares them

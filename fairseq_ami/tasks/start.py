@@ -2,7 +2,7 @@
 
 import logging
 import math
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import torch
 from fairseq.distributed import utils as distributed_utils
@@ -38,8 +38,13 @@ def _first_worker_first(action: Callable[[], Optional[str]]) -> Optional[str]:
     return result
 
 
-def prepare(model_cfg: Any, task_cfg: Any, resuming: Optional[str]) -> Optional[str]:
+def prepare(model_cfg: Any, task_cfg: Any, backward_languages: List[str], resuming: Optional[str]) -> Optional[str]:
     """Take over the networks' settings from the checkpoint to resume, or check those to start from.
+
+    Args:
+        model_cfg, task_cfg: settings of the run.
+        backward_languages: what the backward network reads and writes.
+        resuming: the checkpoint to resume from, or None.
 
     Returns:
         The objective of the run that is resumed; None where updates are counted from 0.
@@ -49,17 +54,26 @@ def prepare(model_cfg: Any, task_cfg: Any, resuming: Optional[str]) -> Optional[
     """
     if resuming is None:
         languages = [task_cfg.source_lang, task_cfg.target_lang]
-        for name in DIRECTIONS:
+        for name, wanted in zip(DIRECTIONS, (languages, backward_languages)):
             path = getattr(model_cfg, f"{name}_checkpoint", None)
             if path:
-                check_languages(path, name, languages)
+                check_languages(path, name, wanted)
         return None
     state = read_checkpoint(resuming, "checkpoint to resume from", lazily=True)
     saved = part_of(state, "model")
     if "network_settings" not in saved:
         raise AMIError(f"{resuming} is no checkpoint of a pair of networks: pass another --save-dir or --restore-file")
     _check_same_pair(saved, model_cfg, resuming)
-    set_args(model_cfg, network_settings=saved["network_settings"], pair_languages=saved["pair_languages"])
+    pair = list(saved["pair_languages"])
+    before = list(saved.get("backward_languages") or pair[::-1])
+    if before != backward_languages:
+        raise AMIError(
+            f"the backward network of {resuming} was trained for {' -> '.join(map(str, before))}, that of this run is "
+            f"for {' -> '.join(map(str, backward_languages))}: resume with the same --task (ami_translation, ami_dialog)"
+        )
+    set_args(
+        model_cfg, network_settings=saved["network_settings"], pair_languages=pair, backward_languages=before
+    )
     if task_cfg.reset_optimizer or state.get("last_optimizer_state") is None:
         if task_cfg.pretrain_updates or task_cfg.noise_updates:
             raise AMIError(

@@ -45,7 +45,8 @@ def test_killed_and_resumed(precision: str, data: Path, stock: Dict[str, Path], 
     kill_and_resume(tmp_path / "broken", broken, gone=list(names.values()))
     assert_same_state(tmp_path / "straight" / "checkpoint_last.pt", tmp_path / "broken" / "checkpoint_last.pt")
     state = load(tmp_path / "broken" / "checkpoint_last.pt")["last_optimizer_state"]["ami"]
-    assert sum(state["counts"].values()) == UPDATES and state["rewards"]["mean"].keys() == {"noise", "forward"}
+    assert sum(state["counts"].values()) == UPDATES
+    assert state["trackers"]["rewards"]["mean"].keys() == {"noise", "forward"}
     assert (state["masters"] is not None) == (state["scaler"] is not None) == (precision == "fp16")
 
 

@@ -3,7 +3,7 @@
 import torch
 
 import fairseq_ami  # noqa: F401
-from fairseq_ami.optim import AMIPhased
+from fairseq_ami.optim import AMIPhased, RunningStatistics
 from fairseq_ami.optim.ami_phased import AMIPhasedConfig
 from fairseq_ami.schedules import PRETRAIN
 
@@ -26,7 +26,9 @@ def make_optimizer(weights, **settings):
     given.update(inner_optimizer_args=DECAY, weight_clip_mode="none", fp16=False, bf16=False)
     given.update(settings)
     params = [w for group in weights.values() for w in group]
-    return AMIPhased(AMIPhasedConfig(**given), params)
+    optimizer = AMIPhased(AMIPhasedConfig(**given), params)
+    optimizer.track("rewards", RunningStatistics(0.9))
+    return optimizer
 
 
 def gradients(weights, seed):

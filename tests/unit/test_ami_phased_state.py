@@ -20,7 +20,7 @@ def test_state_survives_a_checkpoint(tmp_path):
     play(one, first, [PRETRAIN])
     one.capture_anchor()
     for phase in ["noise", "forward", "backward"]:
-        one.rewards.add(phase, torch.tensor([2.0, -3.0, 5.0]).double())
+        one.trackers["rewards"].add(phase, torch.tensor([2.0, -3.0, 5.0]).double())
         play(one, first, [phase], first=3)
     torch.save(one.state_dict(), tmp_path / "state.pt")
 
@@ -32,7 +32,8 @@ def test_state_survives_a_checkpoint(tmp_path):
     two = make_optimizer(second, **settings)
     two.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     assert two.counts == one.counts == {PRETRAIN: 1, "forward": 1, "backward": 1, "noise": 1}
-    assert two.rewards.state_dict() == one.rewards.state_dict() and one.rewards.mean["forward"] == -1.5
+    old, new = one.trackers["rewards"], two.trackers["rewards"]
+    assert new.state_dict() == old.state_dict() and old.mean["forward"] == -1.5
     assert same(two.anchor, one.anchor)
     for optimizer, weights in ((one, first), (two, second)):
         play(optimizer, weights, ["noise", "forward", "backward", "forward"], first=7)

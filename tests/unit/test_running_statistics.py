@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from fairseq_ami.optim.reward_statistics import RewardStatistics
+from fairseq_ami.optim.running_statistics import RunningStatistics
 
 
 def sums(*rewards):
@@ -22,7 +22,7 @@ def update(statistics, phase, *batches):
 
 def test_first_update_gives_its_own_mean_and_spread():
     """No zero to start from: (-1, -3) has mean -2 and spread 1."""
-    statistics = RewardStatistics(0.75)
+    statistics = RunningStatistics(0.75)
     assert not statistics.ready("forward")
     update(statistics, "forward", (-1.0, -3.0))
     assert statistics.ready("forward")
@@ -31,7 +31,7 @@ def test_first_update_gives_its_own_mean_and_spread():
 
 def test_running_averages_by_hand():
     """Weight of the past 0.75: mean -2, -2.5, -1.125; square 5, 7.75, 6.8125."""
-    statistics = RewardStatistics(0.75)
+    statistics = RunningStatistics(0.75)
     update(statistics, "forward", (-1.0, -3.0))  # mean -2, square 5
     update(statistics, "forward", (-4.0,), (-4.0, -4.0))  # mean -4, square 16
     assert statistics.mean["forward"] == pytest.approx(0.75 * -2 + 0.25 * -4)
@@ -44,7 +44,7 @@ def test_running_averages_by_hand():
 
 def test_micro_batches_add_up():
     """One batch of four = two of two = one of three and one of one."""
-    whole, halves, uneven = (RewardStatistics(0.9) for _ in range(3))
+    whole, halves, uneven = (RunningStatistics(0.9) for _ in range(3))
     for _ in range(2):
         update(whole, "noise", (-1.0, -2.0, -5.0, -8.0))
         update(halves, "noise", (-1.0, -2.0), (-5.0, -8.0))
@@ -54,7 +54,7 @@ def test_micro_batches_add_up():
 
 def test_phases_are_kept_apart():
     """K r in the forward phase, r in the noise phase: two baselines."""
-    statistics = RewardStatistics(0.9)
+    statistics = RunningStatistics(0.9)
     update(statistics, "forward", (-1.0,))
     update(statistics, "noise", (-7.0,))
     assert statistics.mean == {"forward": -1.0, "noise": -7.0}
@@ -62,7 +62,7 @@ def test_phases_are_kept_apart():
 
 def test_rewards_of_a_step_lost_to_overflow_are_dropped():
     """Held, never committed: the next step's hold replaces them."""
-    statistics = RewardStatistics(0.5)
+    statistics = RunningStatistics(0.5)
     statistics.add("forward", sums(-1000.0))
     statistics.hold()
     update(statistics, "forward", (-2.0,))
@@ -71,7 +71,7 @@ def test_rewards_of_a_step_lost_to_overflow_are_dropped():
 
 def test_an_update_without_rewards_changes_nothing():
     """Backward phases and workers without data."""
-    statistics = RewardStatistics(0.5)
+    statistics = RunningStatistics(0.5)
     update(statistics, "forward", (-2.0,))
     before = statistics.state_dict()
     update(statistics, "backward")
@@ -81,7 +81,7 @@ def test_an_update_without_rewards_changes_nothing():
 
 def test_uncommitted_sums_do_not_move_the_baseline():
     """What an update uses is known before its samples are drawn."""
-    statistics = RewardStatistics(0.5)
+    statistics = RunningStatistics(0.5)
     update(statistics, "forward", (-2.0,))
     statistics.add("forward", sums(-100.0))
     statistics.hold()
@@ -90,7 +90,7 @@ def test_uncommitted_sums_do_not_move_the_baseline():
 
 def test_spread_of_equal_rewards_is_zero():
     """Rounding must not give the root of a negative number."""
-    statistics = RewardStatistics(0.9)
+    statistics = RunningStatistics(0.9)
     for _ in range(5):
         update(statistics, "forward", (-0.1, -0.1, -0.1))
     assert statistics.std("forward") == pytest.approx(0.0, abs=1e-7)
@@ -98,7 +98,7 @@ def test_spread_of_equal_rewards_is_zero():
 
 def test_state_survives():
     """A copy goes on as the original does."""
-    statistics, other = RewardStatistics(0.9), RewardStatistics(0.9)
+    statistics, other = RunningStatistics(0.9), RunningStatistics(0.9)
     update(statistics, "forward", (-1.0, -3.0))
     other.load_state_dict(statistics.state_dict())
     for each in (statistics, other):

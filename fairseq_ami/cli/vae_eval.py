@@ -1,0 +1,175 @@
+"""``fairseq-ami vae-eval``: likelihood, latent metrics and perplexities of generated text of text VAEs, side by side."""
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import sys
+from typing import Any, Dict, Iterable, Iterator, List, Optional
+
+import torch
+from fairseq import checkpoint_utils
+from tqdm import tqdm
+
+import fairseq_ami
+from fairseq_ami.checkpoints import part_of, read_checkpoint
+from fairseq_ami.cli.output import write_atomically
+from fairseq_ami.errors import AMIError
+from fairseq_ami.metrics.generated_text import METHODS, GeneratedTextJudge, dataset_sentences, sentences_from_prior
+from fairseq_ami.metrics.ngram_lm import KenLM, NGramError, temporary_folder
+from fairseq_ami.metrics.text_vae import Settings, measure
+from fairseq_ami.metrics.text_vae_report import Row, tables
+from fairseq_ami.models.text_vae import TextVAE
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", nargs="+", help="checkpoints of text VAEs or LSTM language models")
+    parser.add_argument("--data", required=True, metavar="DIR", help="binarised data with the training's dictionary")
+    parser.add_argument("--subset", default="test", help="split to measure on (default: test)")
+    parser.add_argument("--name", nargs="+", metavar="TEXT", help="what the table calls the checkpoints")
+    parser.add_argument("--iw-samples", type=_at_least(0), default=500, metavar="N", help=_IW_HELP)
+    parser.add_argument("--mi-batch", type=_at_least(2), default=32, metavar="N", help=_BATCH_HELP)
+    text = parser.add_argument_group("generated text")
+    text.add_argument("--no-generation", action="store_true", help="leave out FPPL and RPPL")
+    text.add_argument("--samples", type=_at_least(1), default=100_000, metavar="N", help="sentences (default: 100000)")
+    text.add_argument("--decoding", nargs="+", choices=list(METHODS), default=list(METHODS), help="default: both")
+    text.add_argument("--max-len", type=_at_least(1), metavar="N", help="most words a sentence (default: the model's)")
+    text.add_argument("--kenlm", metavar="DIR", help="where lmplz and query are (default: $KENLM_BIN, PATH, .kenlm/bin)")
+    machine = parser.add_argument_group("machine and output")
+    machine.add_argument("--max-tokens", type=_at_least(1), default=8000, metavar="N", help=_TOKENS_HELP)
+    machine.add_argument("--seed", type=int, default=1, help="of all samples (default: 1)")
+    machine.add_argument("--cpu", action="store_true", help="leave a GPU alone")
+    machine.add_argument("--json", metavar="FILE", help="write the figures here as well, after each checkpoint")
+
+
+_IW_HELP = "samples of the importance-weighted likelihood, the slowest part; 0: none (default: 500)"
+_BATCH_HELP = "sentences in a batch of mutual information and critic bounds (default: 32)"
+_TOKENS_HELP = "sentences x samples x length at a time: less needs less memory (default: 8000)"
+
+
+def _at_least(least: int) -> Any:
+    def number(text: str) -> int:
+        if int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text} is less than {least}")
+        return int(text)
+
+    number.__name__ = "number"  # what argparse says that the option takes
+    return number
+
+
+def run(args: argparse.Namespace) -> int:
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    names = check_arguments(args)
+    for path in args.checkpoint:
+        check_checkpoint(path, args.data)
+    rows: List[Row] = []
+    with contextlib.ExitStack() as stack:
+        judge: Any = None
+        for name, path in zip(names, args.checkpoint):
+            model, task = load(path, args)
+            if judge is None and not args.no_generation:
+                judge = _judge(args, task, stack)
+            rows.append(_row(name, path, model, task, judge, args))
+            if args.json:
+                write_atomically(args.json, json.dumps(_as_json(args, rows), indent=2) + "\n")
+    print(tables(rows, args.mi_batch, args.iw_samples))
+    return 0
+
+
+def check_arguments(args: argparse.Namespace) -> List[str]:
+    """What can be known before anything is loaded; returns the rows' names.
+
+    Raises:
+        AMIError: options that cannot work.
+    """
+    if args.json and (os.path.isdir(args.json) or not os.path.isdir(os.path.dirname(args.json) or ".")):
+        raise AMIError(f"cannot write {args.json}: it is a folder, or its folder does not exist")
+    if not os.path.isdir(args.data):
+        raise AMIError(f"--data: there is no folder {args.data}")
+    if args.name and len(args.name) != len(args.checkpoint):
+        raise AMIError(f"--name: {len(args.name)} names for {len(args.checkpoint)} checkpoints")
+    return list(args.name or args.checkpoint)
+
+
+def check_checkpoint(path: str, data: str) -> None:
+    """Before the first of several is measured.
+
+    Raises:
+        AMIError: unreadable, of another kind, or of another vocabulary.
+    """
+    state = read_checkpoint(path, "checkpoint", lazily=True)
+    if part_of(state, "task").get("_name") != "text_vae" and part_of(state, "task").get("task") != "text_vae":
+        raise AMIError(f"{path} is no checkpoint of the task text_vae: vae-eval measures text VAEs and LSTM language models")
+    dictionary = os.path.join(data, "dict.txt")
+    if not os.path.isfile(dictionary):
+        raise AMIError(f"--data: there is no {dictionary}")
+
+
+def load(path: str, args: argparse.Namespace) -> Any:
+    """A model in eval mode and float32, on the GPU if there is one, and its task over --data.
+
+    Raises:
+        AMIError: it does not fit the data's dictionary, or is no text VAE.
+    """
+    try:
+        overrides = {"data": args.data}
+        models, _, task = checkpoint_utils.load_model_ensemble_and_task([path], arg_overrides=overrides)
+    except RuntimeError as error:  # what torch says about tensors of other sizes
+        if "size mismatch" not in str(error):
+            raise
+        raise AMIError(f"{path} does not fit {args.data}/dict.txt: was it trained with another dictionary?") from error
+    if not isinstance(models[0], TextVAE):
+        raise AMIError(f"{path} is no text VAE and no LSTM language model")
+    model = models[0].float().eval()
+    return (model.cuda() if torch.cuda.is_available() and not args.cpu else model), task
+
+
+def _row(name: str, path: str, model: Any, task: Any, judge: Any, args: argparse.Namespace) -> Row:
+    """Everything about one checkpoint."""
+
+    def progress(items: Iterable[Any], what: str) -> Iterator[Any]:
+        return tqdm(items, desc=f"{name}: {what}", leave=False, disable=None)  # None: no bar where there is no terminal
+
+    dataset = _dataset(task, args.subset)
+    settings = Settings(args.iw_samples, args.mi_batch, args.max_tokens, args.seed)
+    row = Row(name, path, measure(model, dataset, settings, progress))
+    if args.no_generation:
+        return row
+    if isinstance(judge, str):
+        row.no_text = judge
+        return row
+    from fairseq_ami.generation.latent_decoding import generate
+
+    max_len = args.max_len or model.max_positions() - 1  # the end symbol takes the last place
+    for decoding in args.decoding:
+        torch.manual_seed(args.seed)
+        sentences = sentences_from_prior(
+            model, generate, decoding, args.samples, max_len, args.max_tokens, args.seed, progress
+        )
+        row.text.append(judge.measure(decoding, sentences))
+    return row
+
+
+def _dataset(task: Any, split: str) -> Any:
+    if split not in task.datasets:
+        task.load_dataset(split)
+    return task.dataset(split)
+
+
+def _judge(args: argparse.Namespace, task: Any, stack: contextlib.ExitStack) -> Any:
+    """The judge of generated text, or why there is none: the other figures do not need it."""
+    try:
+        kenlm = KenLM.find(args.kenlm)
+        training, test = (dataset_sentences(_dataset(task, split), task.dictionary) for split in ("train", args.subset))
+        folder = stack.enter_context(temporary_folder())
+        words = len(task.dictionary) - 2  # no sentence holds the symbols of padding and beginning
+        return GeneratedTextJudge(kenlm, folder, training, test, words)
+    except (AMIError, NGramError) as error:
+        return str(error)
+
+
+def _as_json(args: argparse.Namespace, rows: List[Row]) -> Dict[str, Any]:
+    given = "data subset iw_samples mi_batch samples decoding max_len max_tokens seed"
+    settings: Dict[str, Optional[Any]] = {name: getattr(args, name) for name in given.split()}
+    return {"version": fairseq_ami.__version__, "settings": settings, "results": [row.as_dict() for row in rows]}

@@ -1,0 +1,56 @@
+"""Settings of ``vae_mine_elbo``: every row of VAE-MINE's Table 2 is a choice of them."""
+
+from dataclasses import dataclass, field
+
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from omegaconf import II
+
+from fairseq_ami.schedules import ANNEALINGS
+
+XI_MODES = ("ema", "optimal", "fixed", "paper")
+NEGATIVES = ("all", "roll")
+
+
+@dataclass
+class VAEMineConfig(FairseqDataclass):
+    kl_weight: float = field(default=1.0, metadata={"help": "weight of KL(q(z|x) || p(z)), after annealing (beta)"})
+    kl_anneal: ChoiceEnum(ANNEALINGS) = field(
+        default="constant", metadata={"help": "how the KL weight gets there: linear rise, or cyclic (Fu et al. 2019)"}
+    )
+    kl_start: float = field(default=0.0, metadata={"help": "KL weight at the start of the rise"})
+    kl_anneal_updates: int = field(default=0, metadata={"help": "updates of the whole annealing"})
+    kl_anneal_epochs: float = field(default=0.0, metadata={"help": "the same in epochs, instead of updates"})
+    kl_cycles: int = field(default=4, metadata={"help": "cyclic: how many times the weight rises"})
+    kl_cycle_ratio: float = field(default=0.5, metadata={"help": "cyclic: part of a cycle in which it rises"})
+    free_bits: float = field(
+        default=0.0,
+        metadata={"help": "nats a latent dimension that cost nothing, on the batch's mean (Kingma et al. 2016)"},
+    )
+    mi_weight: float = field(
+        default=0.0, metadata={"help": "alpha: weight of the mutual-information bound (VAE-MINE; needs --critic)"}
+    )
+    xi: ChoiceEnum(XI_MODES) = field(
+        default="ema",
+        metadata={
+            "help": "slope of the bound's tangent: 1 / running mean of E[e^f] over earlier updates; 1 / E[e^f] of the "
+            "batch itself (biased); a constant; or E[e^f] as equation 13 prints it, which is no maximum"
+        },
+    )
+    xi_value: float = field(default=1.0, metadata={"help": "--xi fixed: the slope"})
+    xi_decay: float = field(default=0.9, metadata={"help": "--xi ema: weight of the past"})
+    negatives: ChoiceEnum(NEGATIVES) = field(
+        default="all", metadata={"help": "independent pairs: all that are not true pairs, or one a sentence"}
+    )
+    bow_weight: float = field(
+        default=0.0, metadata={"help": "weight of the bag-of-words loss (Zhao et al. 2017; needs --bow-hidden)"}
+    )
+    mmd_weight: float = field(
+        default=0.0, metadata={"help": "weight of the squared MMD between q(z) and p(z) (InfoVAE, Zhao et al. 2019)"}
+    )
+    lagging: bool = field(
+        default=False, metadata={"help": "train the encoder alone in inner loops at first (LaggingVAE, He et al. 2019)"}
+    )
+    lagging_limit: int = field(default=99, metadata={"help": "most encoder updates of an inner loop"})
+    lagging_window: int = field(default=15, metadata={"help": "encoder updates between two looks at the loss"})
+    mi_batch: int = field(default=32, metadata={"help": "sentences over which validation measures mutual information"})
+    seed: int = II("common.seed")

@@ -1,0 +1,198 @@
+"""``vae_mine_elbo``: the ELBO and all that keeps z from collapsing (VAE-MINE equations 3, 10, 12 to 14)."""
+
+import logging
+import math
+from dataclasses import dataclass
+from typing import Any, Dict, List, Optional, Tuple
+
+import torch
+from fairseq.criterions import FairseqCriterion, register_criterion
+from torch import Tensor
+
+from fairseq_ami.criterions.vae_config import VAEMineConfig
+from fairseq_ami.criterions.vae_report import log_vae_metrics
+from fairseq_ami.errors import AMIError
+from fairseq_ami.generation.random_streams import normal, stream_keys
+from fairseq_ami.metrics.latent import aggregate
+from fairseq_ami.modules import DiagonalGaussian
+from fairseq_ami.objectives.divergences import free_bits_kl, maximum_mean_discrepancy
+from fairseq_ami.objectives.mutual_information import donsker_varadhan, log_mean_exp_negatives, tangent_bound
+
+logger = logging.getLogger(__name__)
+
+# what a stream of random numbers is for
+POSTERIOR, PRIOR, WORDS = range(101, 104)
+# validation draws from streams of its own, the same at every validation
+VALIDATION_UPDATE = -1
+
+
+@dataclass(frozen=True)
+class VAEStep:
+    """What the criterion is told about the update.
+
+    Attributes:
+        update: number of the update.
+        kl_weight: weight of the KL term, annealed.
+        mean_exp: running mean of E[e^f] over earlier updates; None before the first.
+    """
+
+    update: int
+    kl_weight: float
+    mean_exp: Optional[float] = None
+
+
+@register_criterion("vae_mine_elbo", dataclass=VAEMineConfig)
+class VAEMineELBO(FairseqCriterion):
+    """Minimises, summed over the sentences,
+
+    -log p(x|z) + beta KL(q(z|x) || p(z)) - alpha I(x; z) [+ bag of words] [+ MMD]
+
+    with z ~ q(z|x), one sample a sentence. The terms of alpha, of MMD and of free bits couple the sentences of a
+    batch: unlike the others they are not the same for another layout of batches.
+    """
+
+    def __init__(self, cfg: VAEMineConfig, task: Any):
+        super().__init__(task)
+        self.cfg = cfg
+        self.pad = task.dictionary.pad()
+        self._told = False
+        for name in ("kl_weight", "free_bits", "mi_weight", "bow_weight", "mmd_weight"):
+            if getattr(cfg, name) < 0:
+                raise AMIError(f"--{name.replace('_', '-')} must not be negative")
+        if str(cfg.xi) == "fixed" and cfg.xi_value <= 0:
+            raise AMIError("--xi-value must be positive: it is the slope of a tangent to the logarithm")
+        if cfg.mi_batch < 2:
+            raise AMIError("--mi-batch must be at least 2: one sentence has nothing to be told apart from")
+
+    def check_model(self, model: Any) -> None:
+        """Refuse settings that *model* has no part for.
+
+        Raises:
+            AMIError: with what to pass.
+        """
+        cfg = self.cfg
+        if cfg.mi_weight and model.critic is None:
+            raise AMIError("--mi-weight needs an energy function: pass --critic concat")
+        if cfg.bow_weight and model.bow is None:
+            raise AMIError("--bow-weight needs a bag-of-words network: pass --bow-hidden 512")
+        if model.latent_dim == 0 and (cfg.mmd_weight or cfg.free_bits or cfg.lagging):
+            raise AMIError("--mmd-weight, --free-bits and --lagging need a latent variable: a language model has none")
+
+    def forward(self, model: Any, sample: Dict[str, Any], step: Optional[VAEStep] = None) -> Tuple[Tensor, int, Dict]:
+        """The loss, or without *step* validation: -ELBO at beta = 1.
+
+        Returns:
+            loss (summed), sentences, and sums to log.
+        """
+        tokens, size = sample["target"], len(sample["id"])
+        log: Dict[str, Any] = {"ntokens": sample["ntokens"], "nsentences": size}
+        update = VALIDATION_UPDATE if step is None else step.update
+        keys = {name: stream_keys(self.cfg.seed, update, name, sample["id"], 1) for name in (POSTERIOR, PRIOR, WORDS)}
+        hide = model.hidden_words(tokens, keys[WORDS])
+        if model.latent_dim == 0:
+            loss = reconstruction = -model.log_likelihood(tokens, hide=hide).sum()
+            kl = reconstruction.new_zeros(())
+        else:
+            posterior, features = model.posterior(tokens)
+            z = posterior.sample(self._noise(keys[POSTERIOR], model.latent_dim))
+            reconstruction = -model.log_likelihood(tokens, z, hide).sum()
+            kl = posterior.kl().sum()
+            if step is None:
+                loss = reconstruction + kl
+                self._measure(model, posterior, features, z, log)
+            else:
+                loss = reconstruction + step.kl_weight * self._kl_term(posterior, size)
+                loss = loss + self._regularisers(model, tokens, features, z, keys[PRIOR], step, log)
+        log.update(reconstruction=reconstruction.detach(), kl=kl.detach(), loss=loss.detach(), sample_size=size)
+        return loss, size, log
+
+    # ------------------------------------------------------------------ terms
+
+    def _kl_term(self, posterior: DiagonalGaussian, size: int) -> Tensor:
+        if self.cfg.free_bits > 0:
+            return size * free_bits_kl(posterior.kl_by_dimension(), self.cfg.free_bits)
+        return posterior.kl().sum()
+
+    def _regularisers(
+        self, model: Any, tokens: Tensor, features: Tensor, z: Tensor, prior_keys: Tensor, step: VAEStep, log: Dict
+    ) -> Tensor:
+        total = z.new_zeros(())
+        if self.cfg.bow_weight:
+            bow = -model.bow_log_likelihood(tokens, z).sum()
+            log["bow"] = bow.detach()
+            total = total + self.cfg.bow_weight * bow
+        if self.cfg.mmd_weight:
+            mmd = maximum_mean_discrepancy(z, self._noise(prior_keys, model.latent_dim))
+            log["mmd"] = len(z) * mmd.detach()
+            total = total + self.cfg.mmd_weight * len(z) * mmd
+        if self.cfg.mi_weight:
+            total = total - self.cfg.mi_weight * len(z) * self._bound(model, features, z, step, log)
+        return total
+
+    def _bound(self, model: Any, features: Tensor, z: Tensor, step: VAEStep, log: Dict) -> Tensor:
+        """E_joint f - xi E_marginal e^f + log xi + 1 (equation 12), a lower bound on I(x; z) for every xi > 0."""
+        if len(z) < 2:
+            self._tell_once()
+            return z.new_zeros(())
+        scores = self._scores(model, features, z)
+        log_mean = log_mean_exp_negatives(scores.detach(), self._negatives)
+        bound = tangent_bound(scores, self._log_xi(log_mean, step), self._negatives)
+        log.update(bound=len(z) * bound.detach(), bound_sentences=len(z))
+        if str(self.cfg.xi) == "ema":
+            log.update(mean_exp=len(z) * log_mean.double().exp())
+        return bound
+
+    def _log_xi(self, log_mean: Tensor, step: VAEStep) -> Tensor:
+        """Logarithm of xi; -xi E[e^f] + log xi is largest at xi = 1 / E[e^f], not at E[e^f] (equation 13)."""
+        mode = str(self.cfg.xi)
+        if mode == "fixed":
+            return torch.full_like(log_mean, math.log(self.cfg.xi_value))
+        if mode == "paper":
+            return log_mean
+        if mode == "ema" and step.mean_exp is not None:
+            return torch.full_like(log_mean, -math.log(step.mean_exp))
+        return -log_mean
+
+    def _scores(self, model: Any, features: Tensor, z: Tensor) -> Tensor:
+        dtype = next(model.critic.parameters()).dtype
+        return model.critic(features.to(dtype), z.to(dtype))
+
+    @property
+    def _negatives(self) -> str:
+        return str(self.cfg.negatives)
+
+    def _tell_once(self) -> None:
+        if not self._told:
+            self._told = True
+            logger.warning("a batch of one sentence has no independent pair: it trains without the term of --mi-weight")
+
+    @staticmethod
+    def _noise(keys: Tensor, channels: int) -> Tensor:
+        return normal(keys, 1, channels).squeeze(1)
+
+    # ------------------------------------------------------------------ validation
+
+    def _measure(self, model: Any, posterior: DiagonalGaussian, features: Tensor, z: Tensor, log: Dict) -> None:
+        """Mutual information and bound over batches of --mi-batch sentences, and moments for the active units."""
+        means = posterior.mean.double()
+        log.update(mean_sum=means.sum(0), mean_square=means.pow(2).sum(0))
+        log.update(information=0.0, information_sentences=0)
+        for rows in torch.arange(len(z), device=z.device).split(self.cfg.mi_batch):
+            if len(rows) < 2:
+                continue
+            part = DiagonalGaussian(posterior.mean[rows], posterior.log_variance[rows])
+            log["information"] += len(rows) * aggregate(part, z[rows]).paired_information
+            log["information_sentences"] += len(rows)
+            if model.critic is not None:
+                bound = donsker_varadhan(self._scores(model, features[rows], z[rows]), self._negatives)
+                log["bound"] = log.get("bound", 0.0) + len(rows) * float(bound)
+                log["bound_sentences"] = log.get("bound_sentences", 0) + len(rows)
+
+    @classmethod
+    def reduce_metrics(cls, logging_outputs: List[Dict[str, Any]]) -> None:
+        """Turn the workers' sums into the logged ratios."""
+        log_vae_metrics(logging_outputs)
+
+    @staticmethod
+    def logging_outputs_can_be_summed() -> bool:
+        return True

@@ -1,0 +1,104 @@
+"""Sentences of one language, one item a line, as ``fairseq-preprocess --only-source`` writes them."""
+
+import logging
+import os
+from typing import Any, Dict, List
+
+import numpy as np
+import torch
+from fairseq.data import Dictionary, FairseqDataset, data_utils
+
+from fairseq_ami.errors import AMIError
+
+logger = logging.getLogger(__name__)
+
+
+class SentenceDataset(FairseqDataset):
+    """Sentences that end with the end symbol; empty lines are left out.
+
+    Ids are line numbers (from 0), whatever was left out before them.
+
+    Args:
+        sentences: fairseq's indexed data set.
+        dictionary: its vocabulary.
+        shuffle: sentences of one length in random order (fairseq shuffles the batches itself).
+    """
+
+    def __init__(self, sentences: Any, dictionary: Dictionary, shuffle: bool):
+        self.sentences = sentences
+        self.dictionary = dictionary
+        self.shuffle = shuffle
+        lengths = np.asarray(sentences.sizes)
+        self.lines = np.flatnonzero(lengths > 1)  # an empty line is the end symbol alone
+        self.lengths = lengths[self.lines]
+        self.empty = len(lengths) - len(self.lines)
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def __getitem__(self, index: int) -> Dict[str, Any]:
+        line = int(self.lines[index])
+        return {"id": line, "target": self.sentences[line].long()}
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Tokens of each sentence, end symbol included."""
+        return self.lengths
+
+    def num_tokens(self, index: int) -> int:
+        return int(self.lengths[index])
+
+    def num_tokens_vec(self, indices: np.ndarray) -> np.ndarray:
+        return self.lengths[indices]
+
+    def size(self, index: int) -> int:
+        return int(self.lengths[index])
+
+    def ordered_indices(self) -> np.ndarray:
+        """By length; sentences of one length in random order when shuffling."""
+        order = np.random.permutation(len(self)) if self.shuffle else np.arange(len(self))
+        return order[np.argsort(self.lengths[order], kind="mergesort")]
+
+    def collater(self, items: List[Dict[str, Any]]) -> Dict[str, Any]:
+        """A fairseq batch: rows padded on the right, the decoder's input behind the end symbol."""
+        if not items:
+            return {}
+        pad, eos = self.dictionary.pad(), self.dictionary.eos()
+        values = [item["target"] for item in items]
+        target = data_utils.collate_tokens(values, pad)
+        lengths = torch.tensor([len(value) for value in values])
+        previous = data_utils.collate_tokens(values, pad, eos, move_eos_to_beginning=True)
+        return {
+            "id": torch.tensor([item["id"] for item in items]),
+            "nsentences": len(items),
+            "ntokens": int(lengths.sum()),
+            "net_input": {"src_tokens": target, "src_lengths": lengths, "prev_output_tokens": previous},
+            "target": target,
+        }
+
+    @property
+    def supports_prefetch(self) -> bool:
+        return getattr(self.sentences, "supports_prefetch", False)
+
+    def prefetch(self, indices: Any) -> None:
+        self.sentences.prefetch([int(self.lines[index]) for index in indices])
+
+
+def load_sentences(path: str, dictionary: Dictionary, shuffle: bool = False) -> SentenceDataset:
+    """Read ``PATH.bin`` and ``PATH.idx``.
+
+    Raises:
+        AMIError: no such data, or nothing but empty lines.
+    """
+    indexed = data_utils.load_indexed_dataset(path, dictionary)
+    if indexed is None:
+        raise AMIError(
+            f"there is no {os.path.basename(path)} data at {path}.bin: make it with `fairseq-preprocess --only-source "
+            "--trainpref ... --validpref ... --testpref ... --destdir ...`"
+        )
+    dataset = SentenceDataset(indexed, dictionary, shuffle)
+    if len(dataset) == 0:
+        raise AMIError(f"{path}.bin holds no sentence: all of its {dataset.empty} lines are empty")
+    if dataset.empty:
+        logger.warning("%s: %d empty lines are left out, %d sentences stay", path, dataset.empty, len(dataset))
+    return dataset

@@ -1,0 +1,114 @@
+"""The tables of ``fairseq-ami vae-eval``."""
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Optional, Sequence
+
+from fairseq_ami.metrics.generated_text import MEASURES, GeneratedText
+from fairseq_ami.metrics.ngram_lm import ORDER, RESERVED, Perplexity
+from fairseq_ami.metrics.text_vae import TextVAEMetrics
+
+LATENT = "nll kl ppl iw_nll mi_batch mi marginal_kl donsker_varadhan tangent".split()
+
+
+@dataclass
+class Row:
+    """Of one checkpoint.
+
+    Attributes:
+        text: its generated text, one entry a decoding.
+        no_text: why there is none.
+    """
+
+    name: str
+    checkpoint: str
+    metrics: TextVAEMetrics
+    text: List[GeneratedText] = field(default_factory=list)
+    no_text: Optional[str] = None
+
+    def as_dict(self) -> Dict[str, Any]:
+        """For JSON."""
+        text = [entry.as_dict() for entry in self.text]
+        found = {"name": self.name, "checkpoint": self.checkpoint, **self.metrics.as_dict(), "generated": text}
+        return found if self.no_text is None else {**found, "not_generated": self.no_text}
+
+
+def tables(rows: Sequence[Row], mi_batch: int, iw_samples: int) -> str:
+    """The likelihood and latent metrics, the generated text, and what has to be said about them."""
+    lines = [*_aligned([_latent_header(mi_batch), *map(_latent, rows)]), *_latent_notes(rows, iw_samples)]
+    text = [cells for row in rows for cells in _text(row)]
+    if text:
+        header = "model decoding sentences distinct tokens/sent FPPL RPPL unseen RPPL-closed".split()
+        lines += ["", *_aligned([header, *text]), *_text_notes(rows)]
+    lines += [f"{row.name}: no FPPL and RPPL: {row.no_text}" for row in rows if row.no_text]
+    return "\n".join(lines)
+
+
+def _latent_header(mi_batch: int) -> List[str]:
+    return f"model sentences NLL KL PPL IW-NLL MI/{mi_batch} MI/all KL(q(z)|p) DV tangent AU".split()
+
+
+def _latent(row: Row) -> List[str]:
+    numbers = [_number(getattr(row.metrics, name)) for name in LATENT]
+    units = row.metrics.active_units
+    return [row.name, str(row.metrics.sentences), *numbers, "-" if units is None else str(units)]
+
+
+def _latent_notes(rows: Sequence[Row], iw_samples: int) -> List[str]:
+    notes = ["nats a sentence; NLL: negative ELBO at beta 1, one sample of z; PPL = exp(NLL / tokens), end symbols counted"]
+    if any(row.metrics.kl is None for row in rows):
+        notes.append("a language model's NLL and PPL are exact: a VAE's are upper bounds on the true ones")
+    if any(row.metrics.iw_nll is not None for row in rows):
+        notes.append(f"IW-NLL: {iw_samples} samples; tighter than NLL, not to be compared with that column")
+    return notes
+
+
+def _text(row: Row) -> List[List[str]]:
+    return [
+        [
+            row.name, entry.decoding, str(entry.sentences), str(entry.distinct), f"{entry.tokens_per_sentence:.1f}",
+            _perplexity(entry, "fppl"), _perplexity(entry, "rppl"), _unseen(entry.rppl), _perplexity(entry, "rppl_closed"),
+        ]
+        for entry in row.text
+    ]  # fmt: skip
+
+
+def _perplexity(entry: GeneratedText, name: str) -> str:
+    value: Optional[Perplexity] = getattr(entry, name)
+    if value is None:
+        return "none"
+    return f"{value.including_oov:.2f}" + ("*" if name in entry.remarks else "")
+
+
+def _unseen(rppl: Optional[Perplexity]) -> str:
+    return "-" if rppl is None else f"{100 * rppl.oov / rppl.tokens:.1f}%"
+
+
+def _text_notes(rows: Sequence[Row]) -> List[str]:
+    notes = [
+        f"FPPL, RPPL: KenLM, modified Kneser-Ney {ORDER}-grams, end symbols and unseen words counted, "
+        f"<unk> as the ordinary word {RESERVED['<unk>']}",
+        "unseen: tokens of the test text that were never generated. RPPL takes them for one word, likely if few words were "
+        "generated; RPPL-closed shares its probability among the vocabulary",
+    ]
+    for row in rows:
+        for entry in row.text:
+            by_reason: Dict[str, List[str]] = {}
+            for name in MEASURES:
+                if name in entry.remarks:
+                    by_reason.setdefault(entry.remarks[name], []).append(name.upper().replace("_", "-"))
+            for reason, names in by_reason.items():
+                notes.append(f"{row.name}, {entry.decoding}, {', '.join(names)}: {reason}")
+    return notes
+
+
+def _number(value: Optional[float]) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _aligned(cells: Sequence[Sequence[str]]) -> List[str]:
+    """The first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))])
+        for row in cells
+    ]

@@ -1,0 +1,226 @@
+"""What every text VAE is: a posterior network, a decoder conditioned on z, and parts that some objectives need."""
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import torch
+import torch.nn.functional as F
+from fairseq.data import Dictionary
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.models import BaseFairseqModel
+from torch import Tensor, nn
+
+from fairseq_ami.errors import AMIError
+from fairseq_ami.generation.random_streams import uniform
+from fairseq_ami.modules import DiagonalGaussian
+from fairseq_ami.modules.critics import CRITICS, build_critic
+
+PLAYERS = ("encoder", "decoder", "critic")
+
+
+@dataclass
+class TextVAEModelConfig(FairseqDataclass):
+    """Settings of all text VAEs; the defaults are those of VAE-MINE section 5.2."""
+
+    latent_dim: int = field(default=64, metadata={"help": "size of z"})
+    word_dropout: float = field(
+        default=0.0,
+        metadata={"help": "in training, hide each word that the decoder reads behind <unk> with this probability"},
+    )
+    critic: ChoiceEnum(("none", *CRITICS)) = field(
+        default="none", metadata={"help": "energy function f(x, z) for --mi-weight; concat is the paper's"}
+    )
+    critic_hidden: int = field(default=512, metadata={"help": "hidden units of the energy function"})
+    critic_layers: int = field(default=2, metadata={"help": "its hidden layers"})
+    bow_hidden: int = field(
+        default=0, metadata={"help": "hidden units of the bag-of-words network for --bow-weight, 0 for none"}
+    )
+    max_target_positions: int = field(default=200, metadata={"help": "longest sentence, end symbol included"})
+
+
+def check_sizes(cfg: Any, names: Sequence[str]) -> None:
+    """Refuse sizes that make no network.
+
+    Raises:
+        AMIError: with the flag.
+    """
+    for name in names:
+        if getattr(cfg, name) < 1:
+            raise AMIError(f"--{name.replace('_', '-')} must be at least 1")
+    if cfg.latent_dim < 0:
+        raise AMIError("--latent-dim must not be negative (0 makes a language model)")
+    if not 0 <= cfg.word_dropout < 1:
+        raise AMIError("--word-dropout must be in [0, 1)")
+
+
+def build_vae_critic(args: Any, encoder: Optional[nn.Module]) -> Optional[nn.Module]:
+    """The energy function on the encoder's features and z (VAE-MINE section 5.2), or None.
+
+    Raises:
+        AMIError: a critic for a model without z.
+    """
+    if str(args.critic) == "none":
+        return None
+    if encoder is None:
+        raise AMIError("--critic needs a latent variable: a language model has none (--latent-dim 0)")
+    return build_critic(str(args.critic), encoder.output_size, args.latent_dim, args.critic_hidden, args.critic_layers)
+
+
+def build_bow(args: Any, dictionary: Any) -> Optional[nn.Module]:
+    """The bag-of-words network z -> logits (Zhao et al. 2017), or None.
+
+    Raises:
+        AMIError: a bag-of-words network for a model without z.
+    """
+    if args.bow_hidden == 0:
+        return None
+    if args.latent_dim == 0:
+        raise AMIError("--bow-hidden needs a latent variable: a language model has none (--latent-dim 0)")
+    return nn.Sequential(
+        nn.Linear(args.latent_dim, args.bow_hidden), nn.Tanh(), nn.Linear(args.bow_hidden, len(dictionary))
+    )
+
+
+class TextVAE(BaseFairseqModel):
+    """q(z|x), p(x|z), and optionally a critic f(x, z) and a bag-of-words network p(words of x|z).
+
+    A language model is the same thing with a z of size 0 and no encoder.
+
+    Args:
+        encoder: tokens (batch, length) -> features (batch, size); None for a language model.
+        decoder: a fairseq incremental decoder whose ``encoder_out`` is what :meth:`condition` makes of z.
+        latent_dim: size of z.
+        critic: (features (n, size), z (m, latent)) -> scores (n, m).
+        bow: z -> logits over the vocabulary.
+        word_dropout: probability with which a word that the decoder reads is hidden in training.
+    """
+
+    def __init__(
+        self,
+        encoder: Optional[nn.Module],
+        decoder: nn.Module,
+        latent_dim: int,
+        critic: Optional[nn.Module] = None,
+        bow: Optional[nn.Module] = None,
+        word_dropout: float = 0.0,
+    ):
+        super().__init__()
+        self.encoder = encoder
+        self.posterior_heads = nn.Linear(encoder.output_size, 2 * latent_dim) if encoder is not None else None
+        self.decoder = decoder
+        self.critic = critic
+        self.bow = bow
+        self.latent_dim = latent_dim
+        self.word_dropout = word_dropout
+        self.dictionary: Dictionary = decoder.dictionary
+        self.pad = self.dictionary.pad()
+        for player, parameters in self.players().items():
+            for parameter in parameters:
+                parameter.param_group = player
+
+    def players(self) -> Dict[str, List[nn.Parameter]]:
+        """Parameters by player: ``encoder`` (phi), ``decoder`` (theta), ``critic`` (psi); absent ones left out."""
+        modules = {
+            "encoder": [self.encoder, self.posterior_heads],
+            "decoder": [self.decoder, self.bow],
+            "critic": [self.critic],
+        }
+        found = {
+            player: [p for part in parts if part is not None for p in part.parameters()]
+            for player, parts in modules.items()
+        }
+        return {player: parameters for player, parameters in found.items() if parameters}
+
+    def set_players(self, players: Any) -> None:
+        """Only the weights of *players* get gradients."""
+        for player, parameters in self.players().items():
+            for parameter in parameters:
+                parameter.requires_grad = player in players
+
+    # ------------------------------------------------------------------ inference
+
+    def posterior(self, tokens: Tensor) -> Tuple[DiagonalGaussian, Tensor]:
+        """q(z|x) and the encoder's features.
+
+        Args:
+            tokens: sentences ending with the end symbol, padded on the right, shape (batch, length).
+
+        Returns:
+            the posterior of each row, and features of shape (batch, encoder.output_size).
+        """
+        features = self.encoder(tokens)
+        mean, log_variance = self.posterior_heads(features).chunk(2, dim=1)
+        return DiagonalGaussian(mean, log_variance), features
+
+    # ------------------------------------------------------------------ generation
+
+    def condition(self, z: Tensor) -> Any:
+        """The decoder's ``encoder_out`` for z of shape (batch, latent)."""
+        return self.decoder.condition(z)
+
+    def log_likelihood(self, tokens: Tensor, z: Optional[Tensor] = None, hide: Optional[Tensor] = None) -> Tensor:
+        """log p(x|z), the end symbol included, in nats and float32.
+
+        Only real tokens reach the output layer, by far the widest one.
+
+        Args:
+            tokens: shape (batch, length), as for :meth:`posterior`.
+            z: shape (batch, latent); not needed by a language model.
+            hide: True where the decoder must not see the word, shape (batch, length).
+
+        Returns:
+            shape (batch,).
+        """
+        if z is None:
+            z = self.no_latent(tokens)
+        previous = self.previous_tokens(tokens)
+        if hide is not None:  # the first symbol tells nothing, so there is nothing to hide
+            words = F.pad(hide[:, :-1], (1, 0)) & previous.ne(self.pad)
+            previous = previous.masked_fill(words, self.dictionary.unk())
+        features, _ = self.decoder.extract_features(previous, encoder_out=self.condition(z))
+        real = tokens.ne(self.pad)
+        logits = self.decoder.output_layer(features[real])
+        losses = F.cross_entropy(
+            logits.to(torch.promote_types(logits.dtype, torch.float32)), tokens[real], reduction="none"
+        )
+        return -losses.new_zeros(tokens.size(0)).index_add(0, real.nonzero()[:, 0], losses)
+
+    def previous_tokens(self, tokens: Tensor) -> Tensor:
+        """Decoder input for *tokens*: shifted right behind the end symbol."""
+        first = torch.full_like(tokens[:, :1], self.dictionary.eos())
+        return torch.cat([first, tokens[:, :-1]], dim=1)
+
+    def hidden_words(self, tokens: Tensor, keys: Tensor) -> Optional[Tensor]:
+        """Which words --word-dropout hides in training: drawn from each sentence's own random stream."""
+        if not self.training or self.word_dropout == 0:
+            return None
+        return uniform(keys, tokens.size(1)) < self.word_dropout
+
+    def bow_log_likelihood(self, tokens: Tensor, z: Tensor) -> Tensor:
+        """Log-probability of the words of x in any order (Zhao et al. 2017), end symbol left out, shape (batch,)."""
+        log_probs = torch.log_softmax(self.bow(z.to(self.bow[0].weight.dtype)).float(), dim=1)
+        words = tokens.ne(self.pad) & tokens.ne(self.dictionary.eos())
+        return (log_probs.gather(1, tokens) * words).sum(1)
+
+    def no_latent(self, tokens: Tensor) -> Tensor:
+        """z of a language model: nothing for each row."""
+        return torch.zeros(tokens.size(0), 0, device=tokens.device)
+
+    # ------------------------------------------------------------------ fairseq
+
+    def forward(self, src_tokens: Tensor, src_lengths: Tensor, prev_output_tokens: Tensor, **kwargs: Any) -> Any:
+        """Stock signature: logits given the posterior's mean (in training a sample of it)."""
+        z = self.no_latent(src_tokens)
+        if self.encoder is not None:
+            posterior, _ = self.posterior(src_tokens)
+            z = posterior.sample() if self.training else posterior.mean
+        return self.decoder(prev_output_tokens, encoder_out=self.condition(z))
+
+    def get_normalized_probs(self, net_output: Any, log_probs: bool, sample: Any = None) -> Tensor:
+        return self.decoder.get_normalized_probs(net_output, log_probs, sample)
+
+    def max_positions(self) -> int:
+        return self.decoder.max_positions()
+
+    def max_decoder_positions(self) -> int:
+        return self.decoder.max_positions()

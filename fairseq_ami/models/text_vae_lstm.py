@@ -1,0 +1,160 @@
+"""``text_vae_lstm``: the paper's LSTM VAE, and ``text_lm_lstm``, its decoder alone (VAE-MINE section 5.2)."""
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, Optional, Tuple
+
+import torch
+from fairseq.models import FairseqIncrementalDecoder, register_model, register_model_architecture
+from torch import Tensor, nn
+
+from fairseq_ami.models.text_vae import TextVAE, TextVAEModelConfig, build_bow, build_vae_critic, check_sizes
+
+
+class LSTMSentenceEncoder(nn.Module):
+    """Last state of a unidirectional LSTM over the sentence."""
+
+    def __init__(self, dictionary: Any, embed_dim: int, hidden: int, layers: int):
+        super().__init__()
+        self.pad = dictionary.pad()
+        self.embed_tokens = embedding(dictionary, embed_dim)
+        self.lstm = nn.LSTM(embed_dim, hidden, layers, batch_first=True)
+        self.output_size = hidden
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Right-padded (batch, length) -> (batch, hidden): the output at each row's last token.
+
+        One fused pass over the padded batch: what a unidirectional LSTM says at a token does not depend on
+        the padding behind it.
+        """
+        states, _ = self.lstm(self.embed_tokens(tokens))
+        last = tokens.ne(self.pad).sum(1) - 1
+        return states[torch.arange(len(tokens), device=tokens.device), last]
+
+
+class LSTMLatentDecoder(FairseqIncrementalDecoder):
+    """LSTM that reads z beside every word and starts from tanh(W z + b)."""
+
+    def __init__(
+        self, dictionary: Any, embed_dim: int, hidden: int, layers: int, latent_dim: int, dropout: float, longest: int
+    ):
+        super().__init__(dictionary)
+        self.embed_tokens = embedding(dictionary, embed_dim)
+        self.lstm = nn.LSTM(embed_dim + latent_dim, hidden, layers, batch_first=True)
+        self.first_state = nn.Linear(latent_dim, 2 * layers * hidden) if latent_dim else None
+        self.output_projection = nn.Linear(hidden, len(dictionary))
+        self.dropout_in, self.dropout_out = nn.Dropout(dropout), nn.Dropout(dropout)
+        self.latent_dim = latent_dim
+        self.longest = longest
+
+    def condition(self, z: Tensor) -> Dict[str, Tensor]:
+        """``encoder_out`` for z of shape (batch, latent), in the weights' precision."""
+        return {"z": z.to(self.output_projection.weight.dtype)}
+
+    @staticmethod
+    def reorder_condition(encoder_out: Dict[str, Tensor], order: Tensor) -> Dict[str, Tensor]:
+        """Select rows of what :meth:`condition` returned."""
+        return {"z": encoder_out["z"].index_select(0, order)}
+
+    def extract_features(
+        self, prev_output_tokens: Tensor, encoder_out: Any = None, incremental_state: Any = None, **kwargs: Any
+    ) -> Tuple[Tensor, Dict]:
+        """Hidden states (batch, length, hidden) after dropout, in one LSTM call; the last one only when incremental."""
+        z = encoder_out["z"]
+        state = None
+        if incremental_state is not None:
+            prev_output_tokens = prev_output_tokens[:, -1:]
+            cached = self.get_incremental_state(incremental_state, "lstm")
+            state = None if cached is None else (cached["h"], cached["c"])
+        if state is None:
+            state = self._first(z)
+        words = self.dropout_in(self.embed_tokens(prev_output_tokens))
+        inputs = torch.cat([words, z.unsqueeze(1).expand(-1, words.size(1), -1)], dim=2)
+        outputs, state = self.lstm(inputs, state)
+        if incremental_state is not None:
+            self.set_incremental_state(incremental_state, "lstm", {"h": state[0], "c": state[1]})
+        return self.dropout_out(outputs), {}
+
+    def _first(self, z: Tensor) -> Optional[Tuple[Tensor, Tensor]]:
+        if self.first_state is None:
+            return None  # zeros
+        state = torch.tanh(self.first_state(z)).view(len(z), 2, self.lstm.num_layers, self.lstm.hidden_size)
+        state = state.permute(1, 2, 0, 3).contiguous()
+        return state[0], state[1]
+
+    def output_layer(self, features: Tensor) -> Tensor:
+        return self.output_projection(features)
+
+    def forward(
+        self, prev_output_tokens: Tensor, encoder_out: Any = None, incremental_state: Any = None, **kwargs: Any
+    ) -> Any:
+        features, extra = self.extract_features(prev_output_tokens, encoder_out, incremental_state)
+        return self.output_layer(features), extra
+
+    def reorder_incremental_state(self, incremental_state: Any, new_order: Tensor) -> None:
+        cached = self.get_incremental_state(incremental_state, "lstm")
+        if cached is not None:
+            cached = {key: value.index_select(1, new_order) for key, value in cached.items()}
+            self.set_incremental_state(incremental_state, "lstm", cached)
+
+    def max_positions(self) -> int:
+        return self.longest
+
+
+def embedding(dictionary: Any, dim: int) -> nn.Embedding:
+    """Word vectors, uniform in [-0.1, 0.1], padding at zero."""
+    table = nn.Embedding(len(dictionary), dim, padding_idx=dictionary.pad())
+    nn.init.uniform_(table.weight, -0.1, 0.1)
+    nn.init.zeros_(table.weight[dictionary.pad()])
+    return table
+
+
+@dataclass
+class TextVAELSTMConfig(TextVAEModelConfig):
+    embed_dim: int = field(default=128, metadata={"help": "size of the word vectors"})
+    hidden_size: int = field(default=512, metadata={"help": "hidden units of encoder and decoder"})
+    num_layers: int = field(default=1, metadata={"help": "LSTM layers of encoder and decoder"})
+    dropout: float = field(default=0.5, metadata={"help": "dropout on the decoder's inputs and outputs"})
+
+
+@register_model("text_vae_lstm", dataclass=TextVAELSTMConfig)
+class TextVAELSTM(TextVAE):
+    """The LSTM VAE; with ``latent_dim`` 0 the LSTM language model."""
+
+    @classmethod
+    def build_model(cls, cfg: TextVAELSTMConfig, task: Any) -> "TextVAELSTM":
+        """Build a new model for the vocabulary of *task*.
+
+        Raises:
+            AMIError: sizes that make no network.
+        """
+        check_sizes(cfg, ("embed_dim", "hidden_size", "num_layers", "max_target_positions"))
+        dictionary, latent, sizes = task.dictionary, cfg.latent_dim, (cfg.embed_dim, cfg.hidden_size, cfg.num_layers)
+        encoder = LSTMSentenceEncoder(dictionary, *sizes) if latent else None
+        decoder = LSTMLatentDecoder(dictionary, *sizes, latent, cfg.dropout, cfg.max_target_positions)
+        critic, bow = build_vae_critic(cfg, encoder), build_bow(cfg, dictionary)
+        return cls(encoder, decoder, latent, critic, bow, cfg.word_dropout)
+
+
+@dataclass
+class TextLMLSTMConfig(TextVAELSTMConfig):
+    latent_dim: int = field(default=0, metadata={"help": "0: a language model has no latent variable"})
+
+
+@register_model("text_lm_lstm", dataclass=TextLMLSTMConfig)
+class TextLMLSTM(TextVAELSTM):
+    """The decoder alone: the LSTM language model of equal size."""
+
+
+def _architecture(model: str, name: str, **defaults: Any) -> None:
+    @register_model_architecture(model, name)
+    def apply(args: Any) -> None:
+        for key, value in defaults.items():
+            setattr(args, key, getattr(args, key, value))
+
+
+# the paper's data sets differ in their sentences' length, not in the network
+for _corpus in ("ptb", "snli", "yahoo"):
+    _architecture("text_vae_lstm", f"text_vae_lstm_{_corpus}")
+_TINY = {"embed_dim": 16, "hidden_size": 32, "dropout": 0.0}
+_architecture("text_vae_lstm", "text_vae_lstm_tiny", latent_dim=4, critic_hidden=32, **_TINY)
+_architecture("text_lm_lstm", "text_lm_lstm_tiny", **_TINY)

@@ -1,0 +1,113 @@
+"""``text_vae_transformer``: the text VAE over fairseq's Transformer layers."""
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, List
+
+import torch
+from fairseq.models import register_model, register_model_architecture
+from fairseq.models.transformer import TransformerConfig, TransformerDecoderBase, TransformerEncoderBase
+from torch import Tensor, nn
+
+from fairseq_ami.errors import AMIError
+from fairseq_ami.models.text_vae import TextVAE, TextVAEModelConfig, build_bow, build_vae_critic, check_sizes
+
+
+@dataclass
+class TextVAETransformerConfig(TextVAEModelConfig):
+    embed_dim: int = field(default=256, metadata={"help": "size of word vectors and hidden states"})
+    ffn_dim: int = field(default=1024, metadata={"help": "hidden units of the feed-forward layers"})
+    num_layers: int = field(default=4, metadata={"help": "layers of encoder and decoder"})
+    attention_heads: int = field(default=4, metadata={"help": "attention heads of encoder and decoder"})
+    dropout: float = field(default=0.1, metadata={"help": "dropout of encoder and decoder"})
+
+
+class TransformerSentenceEncoder(nn.Module):
+    """Mean over the sentence of a Transformer encoder's outputs."""
+
+    def __init__(self, transformer: TransformerEncoderBase):
+        super().__init__()
+        self.transformer = transformer
+        self.pad = transformer.padding_idx
+        self.output_size = transformer.embed_tokens.embedding_dim
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(batch, length) -> (batch, embed_dim)."""
+        real = tokens.ne(self.pad)
+        states = self.transformer(tokens, src_lengths=real.sum(1))["encoder_out"][0].transpose(0, 1)
+        mean = (states * real.unsqueeze(2)).float().sum(1) / real.sum(1, keepdim=True)
+        return mean.to(states.dtype)
+
+
+class TransformerLatentDecoder(TransformerDecoderBase):
+    """fairseq's decoder, whose cross-attention has one place to look at: a linear map of z.
+
+    So every layer reads z at every position, and incremental decoding and beam search are fairseq's own.
+    """
+
+    def __init__(self, cfg: TransformerConfig, dictionary: Any, embed_tokens: nn.Embedding, latent_dim: int):
+        super().__init__(cfg, dictionary, embed_tokens, no_encoder_attn=latent_dim == 0)
+        self.memory = nn.Linear(latent_dim, embed_tokens.embedding_dim) if latent_dim else None
+        self.latent_dim = latent_dim
+
+    def condition(self, z: Tensor) -> Dict[str, List[Tensor]]:
+        """``encoder_out`` for z of shape (batch, latent), in the weights' precision."""
+        memory = [] if self.memory is None else [self.memory(z.to(self.memory.weight.dtype)).unsqueeze(0)]
+        return {"encoder_out": memory, "encoder_padding_mask": []}
+
+    @staticmethod
+    def reorder_condition(encoder_out: Dict[str, List[Tensor]], order: Tensor) -> Dict[str, List[Tensor]]:
+        """Select rows of what :meth:`condition` returned."""
+        memory = [state.index_select(1, order) for state in encoder_out["encoder_out"]]
+        return {"encoder_out": memory, "encoder_padding_mask": []}
+
+
+@register_model("text_vae_transformer", dataclass=TextVAETransformerConfig)
+class TextVAETransformer(TextVAE):
+    """The Transformer VAE; with ``latent_dim`` 0 a Transformer language model."""
+
+    @classmethod
+    def build_model(cls, cfg: TextVAETransformerConfig, task: Any) -> "TextVAETransformer":
+        """Build a new model for the vocabulary of *task*.
+
+        Raises:
+            AMIError: sizes that make no network.
+        """
+        check_sizes(cfg, ("embed_dim", "ffn_dim", "num_layers", "attention_heads", "max_target_positions"))
+        if cfg.embed_dim % cfg.attention_heads:
+            raise AMIError(f"--embed-dim {cfg.embed_dim} must be a multiple of --attention-heads {cfg.attention_heads}")
+        dictionary, latent, settings = task.dictionary, cfg.latent_dim, _transformer_config(cfg)
+        encoder = None
+        if latent:
+            words = _embedding(dictionary, cfg.embed_dim)
+            encoder = TransformerSentenceEncoder(TransformerEncoderBase(settings, dictionary, words))
+        decoder = TransformerLatentDecoder(settings, dictionary, _embedding(dictionary, cfg.embed_dim), latent)
+        critic, bow = build_vae_critic(cfg, encoder), build_bow(cfg, dictionary)
+        return cls(encoder, decoder, latent, critic, bow, cfg.word_dropout)
+
+
+def _transformer_config(cfg: TextVAETransformerConfig) -> TransformerConfig:
+    settings = TransformerConfig()
+    for side in (settings.encoder, settings.decoder):
+        side.embed_dim, side.ffn_embed_dim = cfg.embed_dim, cfg.ffn_dim
+        side.layers, side.attention_heads = cfg.num_layers, cfg.attention_heads
+    settings.decoder.input_dim = settings.decoder.output_dim = cfg.embed_dim
+    settings.dropout = cfg.dropout
+    settings.share_decoder_input_output_embed = True
+    # one position more than the longest sentence: the decoder's input starts with the end symbol
+    settings.max_source_positions = settings.max_target_positions = cfg.max_target_positions + 1
+    return settings
+
+
+def _embedding(dictionary: Any, dim: int) -> nn.Embedding:
+    table = nn.Embedding(len(dictionary), dim, padding_idx=dictionary.pad())
+    nn.init.normal_(table.weight, std=dim**-0.5)
+    with torch.no_grad():
+        table.weight[dictionary.pad()].zero_()
+    return table
+
+
+@register_model_architecture("text_vae_transformer", "text_vae_transformer_tiny")
+def _tiny(args: Any) -> None:
+    tiny = {"embed_dim": 16, "ffn_dim": 32, "num_layers": 2, "attention_heads": 2, "latent_dim": 4, "dropout": 0.0}
+    for key, value in tiny.items():
+        setattr(args, key, getattr(args, key, value))

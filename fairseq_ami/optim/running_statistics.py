@@ -1,0 +1,79 @@
+"""Sums over an update's micro-batches and workers, and running averages of them."""
+
+from typing import Any, Dict, List, Optional
+
+import torch
+from fairseq.distributed import utils as distributed_utils
+from torch import Tensor
+
+
+class UpdateSums:
+    """Sums that an applied update leaves behind, exact over micro-batches and workers.
+
+    ``add`` collects the sums of each micro-batch, ``hold`` closes a step (dropping what an overflow left
+    behind), ``take`` adds up the workers, once per applied update.
+
+    Args:
+        size: how many sums a micro-batch has.
+    """
+
+    def __init__(self, size: int):
+        self.size = size
+        self._open: Dict[str, Tensor] = {}
+        self._held: Dict[str, Tensor] = {}
+
+    def add(self, phase: str, sums: Tensor) -> None:
+        """*sums*: float64, shape (size,), of a micro-batch."""
+        self._open[phase] = self._open.get(phase, 0) + sums.double()
+
+    def hold(self) -> None:
+        """End of a step's micro-batches."""
+        self._held, self._open = self._open, {}
+
+    def take(self, phase: str, group: Any = None, device: Optional[torch.device] = None) -> List[float]:
+        """What all workers of *group* held for *phase* (a collective call, on *device*)."""
+        sums = self._held.pop(phase, torch.zeros(self.size, dtype=torch.float64))
+        self._held = {}
+        if group is not None:
+            sums = distributed_utils.all_reduce(sums.to(device), group=group)
+        return sums.tolist()
+
+
+class RunningStatistics(UpdateSums):
+    """Exponential running mean and spread of a phase's values, moved once per applied update.
+
+    The sums are [count, sum, sum of squares]. What an update uses is known before its batch is seen: a
+    baseline does not depend on its samples, and gradients stay additive.
+
+    Args:
+        decay: weight of the past.
+    """
+
+    def __init__(self, decay: float):
+        super().__init__(size=3)
+        self.decay = decay
+        self.mean: Dict[str, float] = {}
+        self.square: Dict[str, float] = {}
+
+    def commit(self, phase: str, group: Any = None, device: Optional[torch.device] = None) -> None:
+        """Move the averages of *phase* with what all workers of *group* held (a collective call, on *device*)."""
+        count, total, squares = self.take(phase, group, device)
+        if count == 0:
+            return
+        weight = self.decay if phase in self.mean else 0.0
+        self.mean[phase] = weight * self.mean.get(phase, 0.0) + (1 - weight) * total / count
+        self.square[phase] = weight * self.square.get(phase, 0.0) + (1 - weight) * squares / count
+
+    def ready(self, phase: str) -> bool:
+        """Whether the phase has seen values."""
+        return phase in self.mean
+
+    def std(self, phase: str) -> float:
+        """Running standard deviation of the phase's values."""
+        return max(self.square[phase] - self.mean[phase] ** 2, 0.0) ** 0.5
+
+    def state_dict(self) -> Dict[str, Dict[str, float]]:
+        return {"mean": dict(self.mean), "square": dict(self.square)}
+
+    def load_state_dict(self, state: Dict[str, Dict[str, float]]) -> None:
+        self.mean, self.square = dict(state["mean"]), dict(state["square"])

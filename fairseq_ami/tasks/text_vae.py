@@ -1,0 +1,250 @@
+"""``text_vae``: sentences of one language, generated from a latent variable."""
+
+import logging
+import math
+import os
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Optional, Tuple
+
+import torch
+from fairseq.data import Dictionary
+from fairseq.dataclass import FairseqDataclass
+from fairseq.distributed import utils as distributed_utils
+from fairseq.logging import metrics
+from fairseq.tasks import FairseqTask, register_task
+from omegaconf import II, MISSING
+from torch import Tensor
+
+from fairseq_ami.checkpoints import part_of, read_checkpoint
+from fairseq_ami.criterions.vae_mine_elbo import VAEMineELBO, VAEStep
+from fairseq_ami.data import load_sentences
+from fairseq_ami.errors import AMIError
+from fairseq_ami.models.text_vae import TextVAE
+from fairseq_ami.optim import AMIPhased, LaggingSchedule, RunningStatistics, phased
+from fairseq_ami.optim.lagging import JOINT, STEPPED
+from fairseq_ami.schedules import Annealing
+from fairseq_ami.tasks import patience, start
+from fairseq_ami.tasks.settings import RunSettings, check_settings
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class TextVAEConfig(FairseqDataclass, RunSettings):
+    data: str = field(default=MISSING, metadata={"help": "folder that `fairseq-preprocess --only-source` wrote"})
+    update_freq: List[int] = II("optimization.update_freq")
+
+
+@register_task("text_vae", dataclass=TextVAEConfig)
+class TextVAETask(FairseqTask):
+    """Language modelling with a latent variable. Orchestration only: what the criterion is told, who is stepped."""
+
+    cfg: TextVAEConfig
+
+    def __init__(self, cfg: TextVAEConfig, dictionary: Dictionary):
+        super().__init__(cfg)
+        self.dictionary = dictionary
+        self._criterion: Optional[VAEMineELBO] = None
+        self._optimizer: Optional[AMIPhased] = None
+        self._annealing: Optional[Annealing] = None
+        self._train_batches: Any = None
+
+    @classmethod
+    def setup_task(cls, cfg: TextVAEConfig, **kwargs: Any) -> "TextVAETask":
+        """Read the dictionary.
+
+        Raises:
+            AMIError: no folder, or no dictionary in it.
+        """
+        path = os.path.join(cfg.data, "dict.txt")
+        if not os.path.isfile(path):
+            raise AMIError(
+                f"there is no {path}: make the data with `fairseq-preprocess --only-source --trainpref ... --validpref "
+                "... --testpref ... --destdir ...`"
+            )
+        dictionary = Dictionary.load(path)
+        logger.info("dictionary: %d types", len(dictionary))
+        return cls(cfg, dictionary)
+
+    @property
+    def source_dictionary(self) -> Dictionary:
+        return self.dictionary
+
+    @property
+    def target_dictionary(self) -> Dictionary:
+        return self.dictionary
+
+    # ------------------------------------------------------------------ building
+
+    def load_dataset(self, split: str, combine: bool = False, **kwargs: Any) -> None:
+        """Read a split; empty lines are left out, with a warning that counts them."""
+        path = os.path.join(self.cfg.data, split)
+        self.datasets[split] = load_sentences(path, self.dictionary, shuffle=split == "train")
+
+    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
+        """Build the model; when training, check the settings and what there is to resume.
+
+        Raises:
+            AMIError: settings or a checkpoint that do not fit.
+        """
+        if not from_checkpoint:
+            check_settings(self.cfg)
+            resuming = start.find_checkpoint(self.cfg)
+            if resuming is not None:
+                _check_same_model(cfg, resuming)
+        model = super().build_model(cfg, from_checkpoint)
+        if not isinstance(model, TextVAE):
+            raise AMIError("the task text_vae needs --arch text_vae_lstm, text_vae_transformer or text_lm_lstm")
+        return model
+
+    def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> Any:
+        criterion = super().build_criterion(cfg, from_checkpoint)
+        self._criterion = criterion if isinstance(criterion, VAEMineELBO) else None
+        return criterion
+
+    def get_batch_iterator(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        batches = super().get_batch_iterator(dataset, *args, **kwargs)
+        if dataset is self.datasets.get("train"):
+            self._train_batches = batches  # an annealing in epochs needs to know how long one is
+        return batches
+
+    # ------------------------------------------------------------------ training
+
+    def train_step(
+        self, sample: Any, model: Any, criterion: Any, optimizer: Any, update_num: int, ignore_grad: bool = False
+    ) -> Tuple[Tensor, Any, Dict[str, Any]]:
+        """Loss and gradients of the players whose phase it is.
+
+        Raises:
+            AMIError: another criterion or optimizer, settings without their part of the model, or a loss that is
+                not a number.
+        """
+        inner = self._adopt(optimizer, model)
+        phase = self._phase(inner)
+        model.train()
+        model.set_num_updates(update_num)
+        model.set_players(STEPPED[phase])
+        step = VAEStep(update_num, self._kl_weight(update_num), inner.trackers["exp_scores"].mean.get(phase))
+        with torch.set_grad_enabled(not ignore_grad), torch.autograd.profiler.record_function("forward"):
+            loss, size, log = criterion(model, sample, step)
+        log["phase"] = 0  # tells training from validation in reduce_metrics
+        if ignore_grad:  # a dummy batch on a worker without data: no gradient, no statistics
+            return loss * 0, size, log
+        self._check_finite(loss, update_num)
+        self._track(inner, phase, log)
+        with torch.autograd.profiler.record_function("backward"):
+            optimizer.backward(loss)
+        return loss, size, log
+
+    def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
+        """Step the players whose phase it is; called once per applied update."""
+        inner = self._adopt(optimizer, model)
+        phase = self._phase(inner)
+        players = STEPPED[phase] & set(inner.optimizers)
+        inner.start_update(phase, players)
+        optimizer.step(groups=set(players))
+        inner.stats["kl_weight"] = self._kl_weight(update_num)
+        world = self.cfg.distributed_world_size
+        inner.finish_update(distributed_utils.get_data_parallel_group() if world > 1 else None)
+
+    def _adopt(self, optimizer: Any, model: Any) -> AMIPhased:
+        inner = phased(optimizer)
+        if self._optimizer is not inner:
+            if self._criterion is None:
+                raise AMIError("the task text_vae trains with --criterion vae_mine_elbo")
+            settings = self._criterion.cfg
+            self._criterion.check_model(model)
+            inner.track("exp_scores", RunningStatistics(settings.xi_decay))
+            if settings.lagging:
+                inner.track("lagging", LaggingSchedule(settings.lagging_limit, settings.lagging_window))
+            self._optimizer = inner
+        inner.attach_scaler(getattr(optimizer, "scaler", None))
+        if "lagging" in inner.trackers:
+            inner.trackers["lagging"].end_validation()
+        return inner
+
+    @staticmethod
+    def _phase(optimizer: AMIPhased) -> str:
+        lagging = optimizer.trackers.get("lagging")
+        return JOINT if lagging is None else lagging.phase
+
+    @staticmethod
+    def _track(optimizer: AMIPhased, phase: str, log: Dict[str, Any]) -> None:
+        if "mean_exp" in log:
+            sums = [float(log["bound_sentences"]), float(log["mean_exp"]), 0.0]
+            optimizer.trackers["exp_scores"].add(phase, torch.tensor(sums, dtype=torch.float64))
+        if "lagging" in optimizer.trackers:
+            sums = [float(log["loss"]), float(log["ntokens"])]
+            optimizer.trackers["lagging"].add(phase, torch.tensor(sums, dtype=torch.float64))
+
+    def _kl_weight(self, update: int) -> float:
+        if self._annealing is None:
+            settings = self._criterion.cfg
+            length = settings.kl_anneal_updates
+            if settings.kl_anneal_epochs > 0:
+                if length:
+                    raise AMIError("--kl-anneal-updates and --kl-anneal-epochs say the same thing: pass one of them")
+                length = round(
+                    settings.kl_anneal_epochs * math.ceil(len(self._train_batches) / self.cfg.update_freq[0])
+                )
+                logger.info("annealing of the KL weight: %d updates", length)
+            self._annealing = Annealing(
+                str(settings.kl_anneal), settings.kl_start, settings.kl_weight, length,
+                settings.kl_cycles, settings.kl_cycle_ratio,
+            )  # fmt: skip
+        return self._annealing.weight(update)
+
+    def _check_finite(self, loss: Tensor, update_num: int) -> None:
+        # half precision recovers from overflows by itself; with several workers fairseq compares them
+        if self.cfg.fp16 or self.cfg.distributed_world_size > 1 or bool(torch.isfinite(loss)):
+            return
+        raise AMIError(
+            f"the loss of update {update_num} is {loss.item()}: training stops, the checkpoints written before it in "
+            f"{self.cfg.save_dir} are whole. Lower --lr or --mi-weight, or pass --clip-norm 5"
+        )
+
+    # ------------------------------------------------------------------ validation and logs
+
+    def begin_valid_epoch(self, epoch: int, model: Any) -> None:
+        super().begin_valid_epoch(epoch, model)
+        if self._optimizer is not None and "lagging" in self._optimizer.trackers:
+            self._optimizer.trackers["lagging"].start_validation()
+
+    def reduce_metrics(self, logging_outputs: Any, criterion: Any) -> None:
+        super().reduce_metrics(logging_outputs, criterion)
+        if self._optimizer is None:
+            return
+        if any("phase" in log for log in logging_outputs):
+            for name, value in self._optimizer.stats.items():
+                metrics.log_scalar(name, value, weight=0, round=6)
+        elif "lagging" in self._optimizer.trackers:
+            found = [
+                float(sum(log[key] for log in logging_outputs)) for key in ("information", "information_sentences")
+            ]
+            self._optimizer.trackers["lagging"].add_information(*found)
+
+    def get_checkpoint_dict(self) -> Dict[str, Any]:
+        """What fairseq keeps of the run beside the model: here, how long --patience has waited."""
+        return {type(self).__name__: patience.state()}
+
+    def set_checkpoint_dict(self, state: Dict[str, Any]) -> None:
+        patience.restore(state)
+
+
+def _check_same_model(model_cfg: Any, path: str) -> None:
+    """Refuse to resume the checkpoint of another model.
+
+    Raises:
+        AMIError: with the setting that differs.
+    """
+    saved = part_of(read_checkpoint(path, "checkpoint to resume from", lazily=True), "model")
+    if "latent_dim" not in saved:
+        raise AMIError(f"{path} is no checkpoint of a text VAE: pass another --save-dir or --restore-file")
+    for name in ("latent_dim", "embed_dim", "hidden_size", "num_layers", "critic", "bow_hidden"):
+        before, now = saved.get(name), getattr(model_cfg, name, None)
+        if before is not None and now is not None and str(before) != str(now):
+            flag = "--" + name.replace("_", "-")
+            raise AMIError(
+                f"{path} was trained with {flag} {before}, this run has {now}: resume with the settings of the first "
+                "run, or choose another --save-dir"
+            )

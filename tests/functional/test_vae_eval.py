@@ -1,0 +1,210 @@
+"""``fairseq-ami vae-eval`` on tiny trained checkpoints, against fairseq's own validation and the files themselves."""
+
+import json
+import math
+import re
+
+import pytest
+import torch
+from fairseq import checkpoint_utils
+from functional.commands import run
+from functional.corpus import pairs
+from functional.settings import COMMON
+
+from fairseq_ami import cli
+from fairseq_ami.errors import AMIError
+from fairseq_ami.metrics.ngram_lm import KenLM
+
+SIZES = ["--embed-dim", 12, "--hidden-size", 12, "--max-target-positions", 9]
+VAE = ["--arch", "text_vae_lstm_tiny", *SIZES, "--critic", "concat", "--critic-hidden", 8, "--mi-weight", 1]
+QUICK = ["--cpu", "--iw-samples", 5, "--mi-batch", 4]
+
+
+def lines(count, seed):
+    """Sentences of 2 to 6 words."""
+    return [source for source, _ in pairs(count, seed)]
+
+
+@pytest.fixture(scope="module")
+def sentences(home):
+    """96 sentences for training, 12 for validation, 13 for test; in the last word list one unknown word and an empty line."""
+    folder = home / "sentences"
+    folder.mkdir()
+    test = [*lines(12, 3), "", "s1 never-seen"]
+    for name, text in (("train", lines(96, 1)), ("valid", lines(12, 2)), ("test", test)):
+        (folder / name).write_text("".join(line + "\n" for line in text))
+    options = [f"--{name}pref={folder / name}" for name in ("train", "valid", "test")]
+    run("preprocess", ["--only-source", *options, "--destdir", folder / "bin"], folder / "preprocess.log")
+    return folder / "bin"
+
+
+def train(folder, data, *options):
+    argv = [
+        data, *COMMON, "--task", "text_vae", "--criterion", "vae_mine_elbo", "--optimizer", "ami_phased", "--lr", "0.01",
+        "--batch-size", "16", "--max-update", "12", "--save-dir", folder, "--required-batch-size-multiple", "1",
+        "--valid-subset", "test", *options,
+    ]  # fmt: skip
+    result = run("train", argv, folder / "train.log")
+    return folder / "checkpoint_last.pt", result.logs("test")[-1]
+
+
+@pytest.fixture(scope="module")
+def vae(home, sentences):
+    """A VAE with a critic, and what fairseq logged for the test set at the end of training."""
+    return train(home / "vae", sentences, *VAE)
+
+
+@pytest.fixture(scope="module")
+def language_model(home, sentences):
+    return train(home / "lm", sentences, "--arch", "text_lm_lstm_tiny", *SIZES)
+
+
+def vae_eval(*argv):
+    """Runs the verb in this process; returns its exit code."""
+    return cli.main(["vae-eval", *map(str, argv)])
+
+
+def results(path):
+    return json.loads(path.read_text())["results"]
+
+
+def test_both_kinds_side_by_side(vae, language_model, sentences, tmp_path, capsys):
+    """A row each; a language model has no latent columns, and its NLL is exactly what fairseq's validation logs."""
+    argv = [vae[0], language_model[0], "--data", sentences, *QUICK, "--name", "vae", "lm", "--no-generation"]
+    assert vae_eval(*argv, "--json", tmp_path / "out.json") == 0
+    table = capsys.readouterr().out
+    first, second = results(tmp_path / "out.json")
+    tokens = sum(len(line.split()) + 1 for line in lines(12, 3)) + 3
+    assert (first["sentences"], first["tokens"], second["tokens"]) == (13, tokens, tokens)
+    assert second["nll"] == pytest.approx(float(language_model[1]["test_nll"]), abs=2e-3)
+    assert second["ppl"] == pytest.approx(math.exp(second["nll"] * 13 / tokens))
+    assert all(second[name] is None for name in ("kl", "iw_nll", "mi", "marginal_kl", "tangent", "active_units"))
+    assert first["kl"] == pytest.approx(float(vae[1]["test_kl"]), abs=2e-3)
+    assert first["nll"] == pytest.approx(float(vae[1]["test_nll"]), abs=0.3)  # another z
+    assert first["iw_nll"] < first["nll"] + 0.1 and first["mi_paired"] <= math.log(13)
+    assert first["mi"] + first["marginal_kl"] == pytest.approx(first["kl"], abs=1.5)  # 13 samples of 4 dimensions
+    assert math.isfinite(first["tangent"]) and math.isfinite(first["donsker_varadhan"])
+    assert re.search(r"^model +sentences +NLL +KL +PPL +IW-NLL +MI/4 +MI/all", table)
+    assert re.search(r"^lm +13 +\d+\.\d\d +- +\d+\.\d\d +- +- +- +- +- +- +-$", table, re.MULTILINE)
+    assert "a language model's NLL and PPL are exact" in table and "IW-NLL: 5 samples" in table
+
+
+def test_importance_weights_one_sentence_at_a_time(vae, sentences, tmp_path):
+    """From the model's own posterior and likelihood, with fresh samples; and batches do not matter."""
+    found = []
+    for name, max_tokens in (("a", 10), ("b", 5000)):
+        options = ["--iw-samples", 4000, "--max-tokens", max_tokens * 40, "--no-generation", "--cpu"]
+        assert vae_eval(vae[0], "--data", sentences, *options, "--json", tmp_path / name) == 0
+        found.append(results(tmp_path / name)[0])
+    for name in found[0]:
+        assert found[0][name] == pytest.approx(found[1][name], rel=1e-4, abs=1e-4), name
+    models, _, task = checkpoint_utils.load_model_ensemble_and_task([str(vae[0])], arg_overrides={"data": str(sentences)})
+    task.load_dataset("test")
+    model, total = models[0].eval(), 0.0
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for item in task.dataset("test"):
+            posterior, _ = model.posterior(item["target"].unsqueeze(0))
+            q = torch.distributions.Normal(posterior.mean, (0.5 * posterior.log_variance).exp())
+            z = q.sample((2000,))[:, 0]
+            prior = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(1)
+            weights = model.log_likelihood(item["target"].expand(2000, -1), z) + prior - q.log_prob(z).sum(1)
+            total += float(weights.logsumexp(0)) - math.log(2000)
+    assert found[0]["iw_nll"] == pytest.approx(-total / 13, abs=0.02)
+
+
+# ---------------------------------------------------------------------- generated text
+
+
+@pytest.fixture
+def kenlm():
+    try:
+        return KenLM.find()
+    except AMIError as error:
+        pytest.skip(str(error))
+
+
+def test_generated_text(vae, language_model, sentences, kenlm, tmp_path, capsys):
+    """Both decodings of both models; the same again with the same seed."""
+    argv = [vae[0], language_model[0], "--data", sentences, *QUICK, "--name", "vae", "lm", "--samples", 60]
+    for name in ("a", "b"):
+        assert vae_eval(*argv, "--json", tmp_path / name) == 0
+    table = capsys.readouterr().out
+    first, again = results(tmp_path / "a"), results(tmp_path / "b")
+    assert first == again
+    for row in first:
+        assert [entry["decoding"] for entry in row["generated"]] == ["greedy", "sampled"]
+        for entry in row["generated"]:
+            assert entry["sentences"] == 60 and 1 <= entry["tokens_per_sentence"] <= 9
+            assert entry["rppl"]["tokens"] == row["tokens"]  # the unknown word among them
+            assert entry["fppl"]["tokens"] == round(60 * entry["tokens_per_sentence"])
+    assert first[1]["generated"][0]["distinct"] == 1  # a language model says one thing when greedy
+    assert re.search(r"^lm +greedy +60 +1 +\d+\.\d +\d+\.\d\d\*? +\d+\.\d\d\* +\d+\.\d% +\d+\.\d\d\*$", table, re.MULTILINE)
+    assert "lm, greedy" in table and "fall-back" in table
+
+
+def test_without_kenlm(vae, sentences, tmp_path, capsys):
+    """The other figures stand, and the table says how to get it."""
+    (tmp_path / "empty").mkdir()
+    options = [*QUICK, "--kenlm", tmp_path / "empty", "--json", tmp_path / "out"]
+    assert vae_eval(vae[0], "--data", sentences, *options) == 0
+    assert re.search("no FPPL and RPPL: KenLM's lmplz and query not found in .*empty: `make kenlm`", capsys.readouterr().out)
+    (row,) = results(tmp_path / "out")
+    assert row["nll"] > 0 and row["generated"] == [] and "make kenlm" in row["not_generated"]
+
+
+# ---------------------------------------------------------------------- bad input
+
+
+def test_bad_input(vae, language_model, stock, sentences, data, home, tmp_path, capsys):
+    """One message each, exit code 2, nothing written."""
+    other = home / "other-words"
+    other.mkdir()
+    (other / "text").write_text("a b c\n")
+    run("preprocess", ["--only-source", "--testpref", other / "text", "--trainpref", other / "text", "--destdir", other / "bin"],
+        other / "preprocess.log")  # fmt: skip
+    (other / "empty").write_text("\n\n")
+    options = ["--only-source", "--srcdict", sentences / "dict.txt", "--testpref", other / "empty"]
+    run("preprocess", [*options, "--destdir", other / "nothing"], other / "preprocess.log")
+    (tmp_path / "damaged.pt").write_bytes(vae[0].read_bytes()[:5000])
+    out = ["--json", tmp_path / "out.json"]
+    good = ["--data", sentences]
+    cases = {
+        (vae[0], "--data", tmp_path / "none"): "--data: there is no folder",
+        (vae[0], "--data", data): "there is no .*dict.txt",
+        (vae[0], "--data", other / "bin"): "trained with another dictionary",
+        (vae[0], "--data", other / "nothing"): "holds no sentence",
+        (vae[0], *good, "--subset", "nothing"): "there is no nothing data",
+        (vae[0], *good, "--max-tokens", 4): "sentences are longer than --max-tokens \\(4\\)",
+        (vae[0], stock["forward"], *good): "is no checkpoint of the task text_vae",
+        (vae[0], tmp_path / "none.pt", *good): "there is no file",
+        (vae[0], tmp_path / "damaged.pt", *good): "truncated or damaged",
+        (vae[0], language_model[0], *good, "--name", "one"): "1 names for 2 checkpoints",
+        (vae[0], *good, "--json", tmp_path / "no" / "out.json"): "cannot write",
+    }
+    for argv, message in cases.items():
+        assert vae_eval(*QUICK, *out, *argv) == 2, message
+        assert re.search(f"^fairseq-ami: error: .*{message}", capsys.readouterr().err, re.MULTILINE), message
+    for option in (["--samples", 0], ["--mi-batch", 1], ["--iw-samples", -1], ["--decoding", "beam"]):
+        with pytest.raises(SystemExit) as stop:
+            vae_eval(vae[0], *good, *option)
+        assert stop.value.code == 2 and option[0] in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["damaged.pt"]
+
+
+def test_a_failure_keeps_the_rows_before_it(vae, sentences, tmp_path, capsys, monkeypatch):
+    from fairseq_ami.cli import vae_eval as verb
+
+    measured = []
+
+    def measure(*args):
+        if measured:
+            raise AMIError("the second one fails")
+        measured.append(real(*args))
+        return measured[0]
+
+    real = verb.measure
+    monkeypatch.setattr(verb, "measure", measure)
+    argv = [vae[0], vae[0], "--data", sentences, *QUICK, "--no-generation", "--json", tmp_path / "out"]
+    assert vae_eval(*argv) == 2 and "the second one fails" in capsys.readouterr().err
+    assert len(results(tmp_path / "out")) == 1

@@ -1,0 +1,119 @@
+"""``fairseq-ami metrics``: files in, tables out."""
+
+import json
+
+import pytest
+
+from fairseq_ami import cli
+
+REFERENCES = ["the cat sat on the mat", "yes", "no", "a b c d e"]
+SYSTEMS = {"good": ["the cat sat on a mat", "yes", "", "a b c d"], "bad": ["mat", "mat", "mat", "mat mat"]}
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Writes texts, returns the paths."""
+
+    def write(**texts):
+        for name, lines in texts.items():
+            (tmp_path / name).write_text("".join(line + "\n" for line in lines), encoding="utf-8", newline="\n")
+        return [str(tmp_path / name) for name in texts]
+
+    return write
+
+
+@pytest.fixture
+def inputs(files):
+    reference, good, _, source = files(reference=REFERENCES, **SYSTEMS, source=["the mat", "no", "b", "e f"])
+    options = ["--references", reference, "--source", source, "--bootstrap", "20"]
+    return ["metrics", *options, "--hypotheses", f"good={good}"]
+
+
+def test_table_json_and_markdown(inputs, files, tmp_path, capsys):
+    (vectors,) = files(vectors=["2 2", "cat 1 0", "mat 0 1"])
+    bad, as_json, as_markdown = tmp_path / "bad", tmp_path / "out.json", tmp_path / "out.md"
+    options = [f"bad={bad}", "--vectors", vectors, "--json", str(as_json), "--markdown", str(as_markdown)]
+    assert cli.main([*inputs, *options]) == 0
+    out = capsys.readouterr().out
+    found = json.loads(as_json.read_text())
+    assert found["replies"] == 4 and found["systems"]["bad"]["figures"]["length"]["value"] == 5 / 4
+    average = found["systems"]["good"]["figures"]["average"]["value"]
+    assert average == pytest.approx(1 / 4)  # cat + mat against cat + mat, then no known words
+    assert found["systems"]["good"]["empty"] == 1 and found["systems"]["good"]["unknown"] == 3
+    assert found["systems"]["good"]["figures"]["copy_1"]["value"] == 2 / 11  # the, mat; - ; - ; -
+    assert found["unknown_references"] == 3 and found["vectors"].startswith(vectors)
+    for text in (out, as_markdown.read_text()):
+        for part in ("4 replies a system", vectors, found["signature"], "less good", "p of bleu"):
+            assert part in text
+    row = next(line for line in as_markdown.read_text().splitlines() if line.startswith("| dist_1 |"))
+    assert row.split(" | ")[2].startswith("0.2000 (")  # mat, five times
+    assert not list(tmp_path.glob("*.tmp*"))
+
+
+def test_trained_vectors_are_named(inputs, files, capsys):
+    (train,) = files(train=REFERENCES)
+    assert cli.main([*inputs, "--train-text", train, "--bootstrap", "0"]) == 0
+    captured = capsys.readouterr()
+    assert f"word vectors trained on {train} (4 lines) with gensim" in captured.out
+    assert "bs:" not in captured.out and "95 %" not in captured.out
+
+
+def test_without_vectors_it_says_so(inputs, capsys):
+    assert cli.main(inputs) == 0
+    out = capsys.readouterr().out
+    assert "pass --vectors or --train-text" in out and "\naverage " not in out and "\nless good" not in out
+
+
+def test_an_equals_sign_in_a_file_name(files, inputs, tmp_path, capsys):
+    path = tmp_path / "lr=1.txt"
+    path.write_text("x\n" * 4)
+    assert cli.main([*inputs, str(path)]) == 0
+    assert f"{path}\n" in capsys.readouterr().out.split("dist_1")[0]
+
+
+def test_subwords_are_noticed(files, inputs, capsys):
+    (pieces,) = files(pieces=["un@@ done", "", "", "\u2581x"])
+    assert cli.main([*inputs, f"pieces={pieces}"]) == 0
+    assert "warning: pieces has 2 subwords" in capsys.readouterr().err
+
+
+def test_lines_are_only_what_line_feeds_separate(files, capsys):
+    lines = ["a\u2028b", "c\x85d\r", "e"]
+    reference, reply = files(reference=lines, reply=lines)
+    assert cli.main(["metrics", "--references", reference, "--hypotheses", reply, "--bootstrap", "0"]) == 0
+    assert "3 replies" in capsys.readouterr().out
+
+
+def refused(argv, capsys):
+    assert cli.main([str(arg) for arg in argv]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return captured.err
+
+
+def test_another_number_of_lines(inputs, files, tmp_path, capsys):
+    (short,) = files(short=["a", "b"])
+    for argv in ([*inputs, short], [*inputs, "--source", short]):
+        message = refused(argv, capsys)
+        assert f"{short} has 2 lines, {tmp_path / 'reference'} has 4" in message
+
+
+def test_bad_files(inputs, files, tmp_path, capsys):
+    (tmp_path / "latin").write_bytes(b"a\nb\ncaf\xe9\nd\n")
+    (empty,) = files(empty=[])
+    assert f"{tmp_path / 'latin'}, line 3 is not UTF-8" in refused([*inputs, tmp_path / "latin"], capsys)
+    assert f"{empty} is empty" in refused([*inputs, empty], capsys)
+    assert f"{tmp_path / 'absent'} cannot be read" in refused([*inputs, tmp_path / "absent"], capsys)
+    assert f"{tmp_path} cannot be read" in refused([*inputs, tmp_path], capsys)
+    (vectors,) = files(vectors=["cat 1 0", "mat 1"])
+    assert f"{vectors}, line 2: 1 numbers instead of 2" in refused([*inputs, "--vectors", vectors], capsys)
+    (vectors,) = files(vectors=["dog 1 0"])
+    assert "none of the" in refused([*inputs, "--vectors", vectors], capsys)
+
+
+def test_bad_options(inputs, tmp_path, capsys):
+    assert "two systems are called good" in refused([*inputs, f"good={tmp_path / 'bad'}"], capsys)
+    assert "cannot write" in refused([*inputs, "--json", tmp_path / "absent" / "out.json"], capsys)
+    for options in (["--bootstrap", "-1"], ["--vectors", "a", "--train-text", "b"]):
+        with pytest.raises(SystemExit):
+            cli.main([*inputs, *options])
