@@ -65,3 +65,28 @@ def test_options_of_the_readme():
     assert named - {"--arch"} <= known
     ours = {f"--{field.replace('_', '-')}" for field in AMIMinimaxConfig.__dataclass_fields__} - {"---name", "--seed"}
     assert ours <= named
+
+
+def test_options_of_the_text_vae_page():
+    """Every option in the tables of docs/text_vae.md exists, and every option of its criterion and models stands there."""
+    from argparse import ArgumentParser
+
+    from fairseq.dataclass.utils import gen_parser_from_dataclass
+
+    from fairseq_ami.criterions.vae_config import VAEMineConfig
+    from fairseq_ami.models.text_vae_lstm import TextVAELSTMConfig
+    from fairseq_ami.models.text_vae_transformer import TextVAETransformerConfig
+    from fairseq_ami.optim.ami_phased import AMIPhasedConfig
+
+    known = set()
+    for config in (VAEMineConfig, TextVAELSTMConfig, TextVAETransformerConfig, AMIPhasedConfig):
+        parser = ArgumentParser(add_help=False)
+        gen_parser_from_dataclass(parser, config())
+        known |= {option for action in parser._actions for option in action.option_strings}
+    page = (ROOT / "docs" / "text_vae.md").read_text()
+    tables = page[page.index("## Options") : page.index("## What is logged")]
+    named = set(re.findall(r"--[a-z][a-z0-9-]+", "\n".join(line for line in tables.splitlines() if line[:1] == "|")))
+    assert named <= known
+    fields = [*VAEMineConfig.__dataclass_fields__, *TextVAELSTMConfig.__dataclass_fields__]
+    fields += TextVAETransformerConfig.__dataclass_fields__
+    assert {f"--{field.replace('_', '-')}" for field in fields} - {"---name", "--seed"} <= named
