@@ -63,7 +63,7 @@ export CHECK_MACHINE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test test-slow lint clean distclean
+.PHONY: help venv demo test test-slow kenlm lint clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -97,6 +97,11 @@ test: $(READY)  ## the tests of a few minutes
 test-slow: $(READY)  ## the tests that train until a score is reached
 	@$(RUN_ENV) $(RUN) -m pytest -m slow $(ARGS)
 
+kenlm: .kenlm/bin/query  ## build KenLM's lmplz and query into .kenlm/bin; needs CMake and Boost (apt packages)
+
+.kenlm/bin/query: scripts/build_kenlm.sh | $(READY)
+	@$(RUN_ENV) scripts/build_kenlm.sh $(RUN) .kenlm
+
 lint: $(READY)  ## ruff, if it is installed (extra `dev`)
 	@if $(RUN) -m ruff --version >/dev/null 2>&1; then $(RUN) -m ruff check .; \
 	else echo "ruff is not installed: $(RUN) -m pip install ruff" >&2; exit 1; fi
@@ -105,5 +110,5 @@ clean:  ## remove builds, caches and the demo's output; the environment stays
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache demo-output
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
 
-distclean: clean  ## clean, and remove .venv too
-	rm -rf .venv
+distclean: clean  ## clean, and remove .venv and .kenlm too
+	rm -rf .venv .kenlm

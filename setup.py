@@ -28,9 +28,12 @@ INSTALL_REQUIRES = [
     "sacrebleu",
     "subword-nmt",
     "sacremoses",
+    "scipy",
 ]
-TEST = ["pytest"]
+VECTORS = ["gensim>=4"]  # trains word vectors for `fairseq-ami metrics`
+TEST = ["pytest", "nltk", *VECTORS]
 PLOT = ["matplotlib"]
+BROWSER = ["playwright"]  # drives an installed Chromium in tests/browser
 DEMO = ["matplotlib", "tensorboardX"]
 
 setup(
@@ -45,13 +48,15 @@ setup(
     python_requires=">=3.10",
     # Namespace packages as well: folders that hold nothing but YAML files must get into the wheel, without a warning.
     packages=find_namespace_packages(include=["fairseq_ami", "fairseq_ami.*"], exclude=["*.__pycache__*"]),
-    package_data={"fairseq_ami": ["**/*.yaml", "**/*.yml", "**/*.json", "**/*.txt"]},
+    package_data={"fairseq_ami": ["**/*.yaml", "**/*.yml", "**/*.json", "**/*.txt", "**/*.html", "**/*.css", "**/*.js"]},
     include_package_data=True,
     zip_safe=False,  # --user-dir needs a real folder
     install_requires=INSTALL_REQUIRES,
     extras_require={
         "test": TEST,
+        "vectors": VECTORS,
         "plot": PLOT,
+        "browser": BROWSER,
         "demo": DEMO,
         "dev": sorted({*TEST, *PLOT, *DEMO, "ruff"}),
     },

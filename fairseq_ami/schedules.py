@@ -124,6 +124,7 @@ class Annealing:
         """The weight at update number *update* (from 0)."""
         if self.kind == "constant" or update >= self.length:
             return self.end
-        period, ratio = (self.length, 1.0) if self.kind == "linear" else (self.length / self.cycles, self.ratio)
-        risen = min((update % period) / (period * ratio), 1.0)
+        cycles, ratio = (1, 1.0) if self.kind == "linear" else (self.cycles, self.ratio)
+        # in whole numbers: a cycle of length / cycles updates is no whole number, and a rounded one starts late
+        risen = min(update * cycles % self.length / (self.length * ratio), 1.0)
         return self.start + (self.end - self.start) * risen

@@ -17,10 +17,15 @@ VERBS = {
     "export": "write a plain fairseq checkpoint, or a self-contained folder, from a trained pair",
     "average": "average the parameters of several checkpoints",
     "bound": "VIM bounds and real-minus-synthetic gaps of trained pairs",
+    "dialog-prepare": "training data of dialogues: histories and replies, tokenised and binarised",
     "mi": "mutual information between two files of features, by critics trained on them",
     "metrics": "text metrics of replies: embedding metrics, diversity, BLEU, repetition, copying",
+    "human-eval": "blind pairs of replies for human judges, and their wins, losses, ties and agreement",
+    "compare": "histories with the replies of all systems, side by side",
     "rerank": "rerank an n-best list by forward score, backward score and length",
     "vae-eval": "likelihood, latent metrics and perplexities of generated text of text VAEs",
+    "vae-sample": "text from a text VAE: prior samples, reconstructions, interpolations, nearest neighbours",
+    "plot": "figures: metrics of training logs, posterior means of a text VAE",
 }
 
 EXIT_USER_ERROR = 2  # as argparse does for a wrong command line

@@ -1,4 +1,4 @@
-"""``fairseq-ami vae-eval``: likelihood, latent metrics and perplexities of generated text of text VAEs, side by side."""
+"""``fairseq-ami vae-eval``: likelihood, latent metrics and perplexities of generated text of text VAEs."""
 
 import argparse
 import contextlib
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text.add_argument("--samples", type=_at_least(1), default=100_000, metavar="N", help="sentences (default: 100000)")
     text.add_argument("--decoding", nargs="+", choices=list(METHODS), default=list(METHODS), help="default: both")
     text.add_argument("--max-len", type=_at_least(1), metavar="N", help="most words a sentence (default: the model's)")
-    text.add_argument("--kenlm", metavar="DIR", help="where lmplz and query are (default: $KENLM_BIN, PATH, .kenlm/bin)")
+    text.add_argument("--kenlm", metavar="DIR", help="folder of lmplz and query (default: $KENLM_BIN, the PATH)")
     machine = parser.add_argument_group("machine and output")
     machine.add_argument("--max-tokens", type=_at_least(1), default=8000, metavar="N", help=_TOKENS_HELP)
     machine.add_argument("--seed", type=int, default=1, help="of all samples (default: 1)")
@@ -59,21 +59,24 @@ def _at_least(least: int) -> Any:
 
 
 def run(args: argparse.Namespace) -> int:
-    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr, force=True)
     names = check_arguments(args)
     for path in args.checkpoint:
         check_checkpoint(path, args.data)
     rows: List[Row] = []
-    with contextlib.ExitStack() as stack:
-        judge: Any = None
-        for name, path in zip(names, args.checkpoint):
-            model, task = load(path, args)
-            if judge is None and not args.no_generation:
-                judge = _judge(args, task, stack)
-            rows.append(_row(name, path, model, task, judge, args))
-            if args.json:
-                write_atomically(args.json, json.dumps(_as_json(args, rows), indent=2) + "\n")
-    print(tables(rows, args.mi_batch, args.iw_samples))
+    try:
+        with contextlib.ExitStack() as stack:
+            judge: Any = None
+            for name, path in zip(names, args.checkpoint):
+                model, task = load(path, args)
+                if judge is None and not args.no_generation:
+                    judge = _judge(args, task, stack)
+                rows.append(_row(name, path, model, task, judge, args))
+                if args.json:
+                    write_atomically(args.json, json.dumps(_as_json(args, rows), indent=2) + "\n")
+    finally:  # what was measured is shown, whatever happened to the others
+        if rows:
+            print(tables(rows, args.mi_batch, args.iw_samples))
     return 0
 
 
@@ -100,7 +103,7 @@ def check_checkpoint(path: str, data: str) -> None:
     """
     state = read_checkpoint(path, "checkpoint", lazily=True)
     if part_of(state, "task").get("_name") != "text_vae" and part_of(state, "task").get("task") != "text_vae":
-        raise AMIError(f"{path} is no checkpoint of the task text_vae: vae-eval measures text VAEs and LSTM language models")
+        raise AMIError(f"{path} is no checkpoint of the task text_vae, but vae-eval measures text VAEs and their LMs")
     dictionary = os.path.join(data, "dict.txt")
     if not os.path.isfile(dictionary):
         raise AMIError(f"--data: there is no {dictionary}")
@@ -131,23 +134,21 @@ def _row(name: str, path: str, model: Any, task: Any, judge: Any, args: argparse
     def progress(items: Iterable[Any], what: str) -> Iterator[Any]:
         return tqdm(items, desc=f"{name}: {what}", leave=False, disable=None)  # None: no bar where there is no terminal
 
+    longest = model.max_positions() - 1  # the end symbol takes the last place
+    max_len = longest if args.max_len is None else args.max_len
+    if max_len > longest:
+        raise AMIError(f"--max-len {max_len}: {path} makes sentences of at most {longest} words")
     dataset = _dataset(task, args.subset)
     settings = Settings(args.iw_samples, args.mi_batch, args.max_tokens, args.seed)
     row = Row(name, path, measure(model, dataset, settings, progress))
-    if args.no_generation:
-        return row
+    if row.metrics.ppl > len(task.dictionary):
+        row.remarks.append("worse than guessing among all words: was it trained with another dictionary?")
     if isinstance(judge, str):
-        row.no_text = judge
-        return row
-    from fairseq_ami.generation.latent_decoding import generate
-
-    max_len = args.max_len or model.max_positions() - 1  # the end symbol takes the last place
-    for decoding in args.decoding:
-        torch.manual_seed(args.seed)
-        sentences = sentences_from_prior(
-            model, generate, decoding, args.samples, max_len, args.max_tokens, args.seed, progress
-        )
-        row.text.append(judge.measure(decoding, sentences))
+        row.remarks.append(f"no FPPL and RPPL: {judge}")
+    elif judge is not None:
+        for decoding in args.decoding:
+            sentences = sentences_from_prior(model, decoding, args.samples, max_len, args.seed, progress)
+            row.text.append(judge.measure(decoding, sentences))
     return row
 
 

@@ -61,6 +61,10 @@ class VAEMineELBO(FairseqCriterion):
                 raise AMIError(f"--{name.replace('_', '-')} must not be negative")
         if str(cfg.xi) == "fixed" and cfg.xi_value <= 0:
             raise AMIError("--xi-value must be positive: it is the slope of a tangent to the logarithm")
+        if not 0 <= cfg.xi_decay < 1:
+            raise AMIError("--xi-decay must be in [0, 1): it is the weight of the past in a running mean")
+        if cfg.lagging_limit < 1 or cfg.lagging_window < 1:
+            raise AMIError("--lagging-limit and --lagging-window must be at least 1: they count encoder updates")
         if cfg.mi_batch < 2:
             raise AMIError("--mi-batch must be at least 2: one sentence has nothing to be told apart from")
 
@@ -133,7 +137,11 @@ class VAEMineELBO(FairseqCriterion):
         """E_joint f - xi E_marginal e^f + log xi + 1 (equation 12), a lower bound on I(x; z) for every xi > 0."""
         if len(z) < 2:
             self._tell_once()
-            return z.new_zeros(())
+            nothing = z.new_zeros(())  # all workers of a step log the same keys
+            log.update(bound=nothing, bound_sentences=0)
+            if str(self.cfg.xi) == "ema":
+                log.update(mean_exp=nothing.double())
+            return nothing
         scores = self._scores(model, features, z)
         log_mean = log_mean_exp_negatives(scores.detach(), self._negatives)
         bound = tangent_bound(scores, self._log_xi(log_mean, step), self._negatives)
@@ -149,7 +157,7 @@ class VAEMineELBO(FairseqCriterion):
             return torch.full_like(log_mean, math.log(self.cfg.xi_value))
         if mode == "paper":
             return log_mean
-        if mode == "ema" and step.mean_exp is not None:
+        if mode == "ema" and step.mean_exp:  # none before the first update, 0 where all of e^f underflows
             return torch.full_like(log_mean, -math.log(step.mean_exp))
         return -log_mean
 
@@ -177,6 +185,8 @@ class VAEMineELBO(FairseqCriterion):
         means = posterior.mean.double()
         log.update(mean_sum=means.sum(0), mean_square=means.pow(2).sum(0))
         log.update(information=0.0, information_sentences=0)
+        if model.critic is not None:
+            log.update(bound=0.0, bound_sentences=0)
         for rows in torch.arange(len(z), device=z.device).split(self.cfg.mi_batch):
             if len(rows) < 2:
                 continue
@@ -185,8 +195,8 @@ class VAEMineELBO(FairseqCriterion):
             log["information_sentences"] += len(rows)
             if model.critic is not None:
                 bound = donsker_varadhan(self._scores(model, features[rows], z[rows]), self._negatives)
-                log["bound"] = log.get("bound", 0.0) + len(rows) * float(bound)
-                log["bound_sentences"] = log.get("bound_sentences", 0) + len(rows)
+                log["bound"] += len(rows) * float(bound)
+                log["bound_sentences"] += len(rows)
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: List[Dict[str, Any]]) -> None:

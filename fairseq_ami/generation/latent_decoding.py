@@ -102,7 +102,7 @@ class _Sampled(Policy):
 
     def choose(self, logits: Tensor, uniform: Tensor) -> Tensor:
         parts = zip(logits.split(_ROWS), uniform.split(_ROWS))
-        return torch.cat([super(_Sampled, self).choose(*part) for part in parts])
+        return torch.cat([Policy.choose(self, *part) for part in parts])
 
 
 class _Greedy(Policy):

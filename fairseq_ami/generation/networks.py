@@ -57,8 +57,14 @@ def _misfit(what: str, paths: str, error: BaseException) -> AMIError:
 
 def _check_languages(state: Any, path: str, task: Any, what: str) -> None:
     """A single network must translate in the task's direction; a joint dictionary would hide the mistake."""
-    if part_of(state, "model").get("pair_languages"):
-        return  # pairs look for themselves
+    model = part_of(state, "model")
+    if model.get("pair_languages"):  # pairs look for themselves
+        if list(model.get("backward_languages") or []) not in ([], list(model["pair_languages"])[::-1]):
+            raise AMIError(
+                f"{what} {path} is a pair for dialogue, whose backward network reads more than the reply: only pairs "
+                "for translation can score n-best lists here"
+            )
+        return
     trained = part_of(state, "task")
     stored, wanted = [[get("source_lang"), get("target_lang")] for get in (trained.get, vars_of(task.cfg).get)]
     if None not in stored and stored != wanted:

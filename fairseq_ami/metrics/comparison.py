@@ -8,16 +8,23 @@ from sacrebleu.metrics import BLEU
 from sacrebleu.significance import PairedTest
 from scipy import sparse
 
-from fairseq_ami.metrics import replies as reply_metrics
 from fairseq_ami.metrics.diversity import Ngram, ngrams
 from fairseq_ami.metrics.embedding import embedding_scores
-from fairseq_ami.metrics.replies import DISTINCT, EMBEDDING, ENTROPY, bleu_metric, count_reply
+from fairseq_ami.metrics.replies import (
+    COPIED,
+    DISTINCT,
+    EMBEDDING,
+    ENTROPY,
+    bleu_metric,
+    count_reply,
+    figures_of_sums,
+)
 from fairseq_ami.metrics.word_vectors import WordVectors
 
 DRAWS_AT_ONCE = 50
 
 _POOLED = (*(f"dist_{n}" for n in DISTINCT), f"ent_{ENTROPY}")
-_ORDER = (*EMBEDDING, *_POOLED, "bleu", "length", "repetition", *(f"copy_{n}" for n in reply_metrics.COPIED))
+_ORDER = (*EMBEDDING, *_POOLED, "bleu", "length", "repetition", *(f"copy_{n}" for n in COPIED))
 
 
 @dataclass(frozen=True)
@@ -159,7 +166,7 @@ class _System:
             Name -> float64 of shape (sets,).
         """
         sums = dict(zip(self.names, (times @ self.counts).astype(np.int64).T))
-        found = reply_metrics.figures_of_sums(sums)
+        found = figures_of_sums(sums)
         if self.scores is not None:
             found.update(zip(EMBEDDING, (times @ self.scores.T / times.sum(axis=1, keepdims=True)).T))
         for n in DISTINCT:

@@ -52,12 +52,12 @@ def _scores(hypotheses: Texts, references: Texts, vectors: WordVectors, *metrics
         raise ValueError(f"{len(hypotheses)} hypotheses for {len(references)} references")
     rows = [[vectors.rows(words) for words in texts] for texts in (hypotheses, references)]
     lengths = np.array([[len(words) for words in texts] for texts in rows], dtype=np.int64).reshape(2, -1)
-    padded = np.concatenate([vectors.matrix, np.zeros_like(vectors.matrix[:1])])  # row -1 is padding
     scores = np.zeros((len(metrics), len(hypotheses)))
-    for batch in _batches(lengths, padded.shape[1]):
-        sides = [_pad([texts[index] for index in batch]) for texts in rows]
-        inputs = [argument for ids in sides for argument in (padded[ids], ids >= 0)]
-        scores[:, batch] = [metric(*inputs) for metric in metrics]
+    for batch in _batches(lengths, vectors.matrix.shape[1]):
+        (first, first_mask), (second, second_mask) = (
+            _padded([texts[index] for index in batch], vectors.matrix) for texts in rows
+        )
+        scores[:, batch] = [metric(first, first_mask, second, second_mask) for metric in metrics]
     return scores
 
 
@@ -75,12 +75,14 @@ def _batches(lengths: np.ndarray, dimensions: int) -> Iterator[np.ndarray]:
         start += size
 
 
-def _pad(texts: Sequence[Sequence[int]]) -> np.ndarray:
-    """Rows of the matrix, -1 behind the end; shape (batch, longest)."""
-    ids = np.full((len(texts), max(map(len, texts))), -1)
-    for row, words in zip(ids, texts):
-        row[: len(words)] = words
-    return ids
+def _padded(texts: Sequence[Sequence[int]], matrix: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """Vectors of the rows of each text, zero behind its end, and the mask of what is no padding."""
+    ids = np.zeros((len(texts), max(map(len, texts))), dtype=np.int64)
+    mask = np.arange(ids.shape[1]) < np.array([[len(words)] for words in texts])
+    ids[mask] = [row for words in texts for row in words]
+    vectors = matrix[ids]
+    vectors[~mask] = 0.0
+    return vectors, mask
 
 
 # Vectors of shape (batch, words, dimensions), zero where the masks, shape (batch, words), are False.

@@ -2,16 +2,18 @@
 
 import os
 from dataclasses import asdict, dataclass, field
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, Optional, Sequence, Tuple
 
 import torch
 
+from fairseq_ami.generation.latent_decoding import generate
 from fairseq_ami.generation.random_streams import normal, stream_keys
-from fairseq_ami.metrics.ngram_lm import FALLBACK_NOTE, KenLM, NGramError, NGramModel, Perplexity, write_sentences
-from fairseq_ami.metrics.text_vae import PRIOR_STREAM, Progress
+from fairseq_ami.metrics.ngram_lm import KenLM, NGramError, NGramModel, Perplexity, write_sentences
+from fairseq_ami.metrics.text_vae import PRIOR_STREAM, WORD_STREAM, Progress
 
-METHODS = {"greedy": "greedy", "sampled": "sample"}  # what `latent_decoding.generate` calls them
+METHODS = {"greedy": "greedy", "sampled": "sample"}  # what generate() calls them
 MEASURES = ("fppl", "rppl", "rppl_closed")
+_AT_A_TIME = 512  # sentences that are generated together
 
 
 @dataclass
@@ -23,12 +25,12 @@ class GeneratedText:
         sentences: how many; both perplexities depend on it.
         distinct: how many different ones.
         tokens_per_sentence: with the end symbol.
-        fppl: of the generated sentences under the model of the real training text. Low if each of them is plausible, were
-            they all the same.
+        fppl: of the generated sentences under the model of the real training text. Low if each of them is plausible,
+            were they all the same.
         rppl: of the real test text under the model of the generated sentences. Low if they cover the test text too.
             Words that were never generated count as one unknown word, which is likely if few words were generated:
             read it together with ``rppl.oov``.
-        rppl_closed: the same with the unseen words' mass shared among the vocabulary; comparable whatever was generated.
+        rppl_closed: the same with the unseen words' mass shared among the vocabulary: fair whatever was generated.
         remarks: why a number is missing or not comparable, by its name.
     """
 
@@ -85,9 +87,9 @@ class GeneratedTextJudge:
             try:
                 value = measure()
                 setattr(found, name, value)
-                if value.fallback_discounts:
+                if value.fallback:
                     whose = "training" if name == "fppl" else "generated"
-                    found.remarks[name] = f"the {whose} text is {FALLBACK_NOTE}"
+                    found.remarks[name] = f"fall-back discounts for the {whose} text ({value.fallback})"
             except NGramError as error:
                 found.remarks[name] = str(error)
         return found
@@ -127,24 +129,24 @@ def dataset_sentences(dataset: Any, dictionary: Any) -> Iterator[str]:
     return (dictionary.string(dataset[index]["target"].tolist()) for index in range(len(dataset)))
 
 
-@torch.no_grad()
 def sentences_from_prior(
-    model: Any, generate: Any, decoding: str, count: int, max_len: int, max_tokens: int, seed: int, progress: Progress
+    model: Any, decoding: str, count: int, max_len: int, seed: int, progress: Progress
 ) -> Iterator[str]:
-    """Sentences for z from the standard normal prior; a language model has none and only starts anew each time.
+    """Sentences for z from the standard normal prior; a language model has no z and only starts anew each time.
 
     Args:
-        model: a :class:`fairseq_ami.models.text_vae.TextVAE` in eval mode.
-        generate: :func:`fairseq_ami.generation.latent_decoding.generate`.
+        model: a :class:`fairseq_ami.models.text_vae.TextVAE`.
         decoding: a key of :data:`METHODS`.
         count: how many sentences.
         max_len: the most words in one.
-        max_tokens: sentences x words generated at a time.
-        seed: of z and of the sampled words.
+        seed: of z and of the sampled words; more sentences begin with the same ones.
+
+    Raises:
+        AMIError: a *max_len* that the model does not reach.
     """
     device = next(model.parameters()).device
-    ids: List[torch.Tensor] = list(torch.arange(count, device=device).split(max(1, max_tokens // max_len)))
-    for part in progress(ids, f"{decoding} sentences"):
-        z = normal(stream_keys(seed, 0, PRIOR_STREAM, part, 1), 1, model.latent_dim)[:, 0]
-        for tokens in generate(model, z, max_len, method=METHODS[decoding]):
+    for ids in progress(torch.arange(count).split(_AT_A_TIME), f"{decoding} sentences"):
+        prior, words = (stream_keys(seed, 0, stream, ids, 1).to(device) for stream in (PRIOR_STREAM, WORD_STREAM))
+        z = normal(prior, 1, model.latent_dim)[:, 0]
+        for tokens in generate(model, z, max_len, METHODS[decoding], keys=words, batch_size=_AT_A_TIME):
             yield model.dictionary.string(tokens.tolist())

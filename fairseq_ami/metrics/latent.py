@@ -1,4 +1,4 @@
-"""What a latent-variable model's z says about x: functions of posteriors, samples, log-weights and scores. Nats throughout."""
+"""What a latent variable z says about x: functions of posteriors, samples, log-weights and scores. In nats."""
 
 import math
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
-"""Perplexity of one text under an n-gram model of another, by KenLM's programs `lmplz` and `query` (Heafield et al. 2013).
+"""Perplexity of a text under an n-gram model of another, by KenLM's `lmplz` and `query` (Heafield et al. 2013).
 
-The models are Kneser-Ney smoothed (modified, interpolated, unpruned). The end of a sentence counts as a word, its beginning
-does not. A word that the model has not seen counts as well, with the probability of its one unknown word; it is
-small where the training text is rich in words and large where it is poor, so look at the number of such words too.
+The models are Kneser-Ney smoothed (modified, interpolated, unpruned). The end of a sentence counts as a word, its
+beginning does not. A word that the model has not seen counts as well, with the probability of its one unknown word;
+it is small where the training text is rich in words and large where it is poor, so look at their number too.
 """
 
 import contextlib
@@ -24,10 +24,8 @@ HOW_TO_GET = "`make kenlm` builds them; or name their folder with --kenlm or the
 RESERVED = {"<unk>": "__unk__", "<UNK>": "__UNK__", "<s>": "__s__", "</s>": "__/s__"}
 _RESERVED = re.compile(r"(?<!\S)(?:" + "|".join(map(re.escape, RESERVED)) + r")(?!\S)")
 _MEMORY = "512M"  # for lmplz's sorting, which goes on on the disk; its own default is most of the machine's memory
-FALLBACK_NOTE = (
-    "too poor in rare n-grams for Kneser-Ney's closed-form discounts, so lmplz used its fall-back ones: not comparable with "
-    "perplexities without this note"
-)
+# what lmplz says, before it asks for --discount_fallback, of a text whose counts do not look like language
+_BAD_DISCOUNT = re.compile(r"(?:Could not calculate|ERROR: )[^\n;]*?(?=;|\.\s|\n)")
 
 
 class NGramError(Exception):
@@ -43,22 +41,27 @@ class Perplexity:
         excluding_oov: leaving out words that the model has not seen.
         oov: how many such words there were.
         tokens: words, seen or not, and sentence ends.
-        fallback_discounts: the training text was too uniform for the usual estimate (:data:`FALLBACK_NOTE`).
+        fallback: as in :class:`NGramModel`.
     """
 
     including_oov: float
     excluding_oov: float
     oov: int
     tokens: int
-    fallback_discounts: bool
+    fallback: str
 
 
 @dataclass(frozen=True)
 class NGramModel:
-    """A file that `lmplz` wrote."""
+    """A file that `lmplz` wrote.
+
+    Attributes:
+        fallback: why Kneser-Ney's discounts could not be estimated from the text, in the words of `lmplz`, which then
+            used its fall-back ones (0.5, 1, 1.5): not comparable with other models. Empty if they could.
+    """
 
     arpa: str
-    fallback_discounts: bool
+    fallback: str
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,10 @@ class KenLM:
         if vocabulary:
             command += ["--vocab_pad", str(vocabulary)]
         done = _run(command)
-        fallback = done.returncode != 0 and "--discount_fallback" in done.stderr  # lmplz asks for it
-        if fallback:
+        fallback = ""
+        if done.returncode and "--discount_fallback" in done.stderr:
+            found = _BAD_DISCOUNT.search(done.stderr)
+            fallback = found.group() if found else "no discounts"
             done = _run([*command, "--discount_fallback"])
         _check(done, "lmplz")
         return NGramModel(arpa, fallback)
@@ -124,7 +129,7 @@ class KenLM:
             excluding_oov=float(found["Perplexity excluding OOVs"]),
             oov=int(found["OOVs"]),
             tokens=int(found["Tokens"]),
-            fallback_discounts=model.fallback_discounts,
+            fallback=model.fallback,
         )
 
 

@@ -10,16 +10,10 @@ from torch import Tensor
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.random_streams import normal, stream_keys
-from fairseq_ami.metrics.latent import (
-    active_units,
-    aggregate,
-    critic_bounds,
-    log_mean_exp,
-    standard_normal_log_prob,
-)
+from fairseq_ami.metrics.latent import active_units, aggregate, critic_bounds, log_mean_exp, standard_normal_log_prob
 from fairseq_ami.modules import DiagonalGaussian
 
-POSTERIOR_STREAM, IMPORTANCE_STREAM, PRIOR_STREAM = range(3)  # of random numbers
+POSTERIOR_STREAM, IMPORTANCE_STREAM, PRIOR_STREAM, WORD_STREAM = range(201, 205)  # of random numbers
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 
@@ -51,9 +45,10 @@ class TextVAEMetrics:
         ppl: exp(total nll / tokens).
         kl: mean KL(q(z|x) || p(z)).
         iw_nll, iw_ppl: by the importance-weighted bound, which is tighter: not to be compared with ``nll``.
-        mi_batch: I(x; z), mean over batches; at most log of their size.
-        mi, mi_paired: I(x; z) by the whole set's aggregated posterior, and with less noise
-            (:class:`fairseq_ami.metrics.latent.Aggregated`).
+        mi_batch: I(x; z) by the aggregated posterior of a batch, mean over batches; at most log of their size.
+        mi: I(x; z) by the aggregated posterior of the whole set; at most log of its size.
+        mi_batch_entropy, mi_entropy: the same quantities by the noisier estimator of He et al., which takes the closed
+            form of E log q(z|x) beside one z a sentence (:class:`fairseq_ami.metrics.latent.Aggregated`).
         marginal_kl: KL(q(z) || p(z)) of the aggregated posterior.
         donsker_varadhan, tangent: bounds on I(x; z) by the model's critic (:class:`fairseq_ami.metrics.latent.Bounds`).
         active_units: dimensions of z whose posterior mean varies over the set.
@@ -68,7 +63,8 @@ class TextVAEMetrics:
     iw_ppl: Optional[float] = None
     mi_batch: Optional[float] = None
     mi: Optional[float] = None
-    mi_paired: Optional[float] = None
+    mi_batch_entropy: Optional[float] = None
+    mi_entropy: Optional[float] = None
     marginal_kl: Optional[float] = None
     donsker_varadhan: Optional[float] = None
     tangent: Optional[float] = None
@@ -84,7 +80,9 @@ def _plain(value: Any) -> Any:
 
 
 @torch.no_grad()
-def measure(model: Any, dataset: Any, settings: Settings, progress: Progress = lambda items, what: items) -> TextVAEMetrics:
+def measure(
+    model: Any, dataset: Any, settings: Settings, progress: Progress = lambda items, what: items
+) -> TextVAEMetrics:
     """Measure *model* on *dataset*; of each sentence only its posterior and one z are kept.
 
     Args:
@@ -210,13 +208,14 @@ def _information(gathered: _Gathered) -> Dict[str, float]:
     posterior, z = gathered.posterior, gathered.z
     whole = aggregate(posterior, z)
     parts = [
-        aggregate(DiagonalGaussian(posterior.mean[group], posterior.log_variance[group]), z[group]).information
+        aggregate(DiagonalGaussian(posterior.mean[group], posterior.log_variance[group]), z[group])
         for group in gathered.groups
     ]
     found = {
-        "mi_batch": sum(parts) / len(parts),
-        "mi": whole.information,
-        "mi_paired": whole.paired_information,
+        "mi_batch": sum(part.paired_information for part in parts) / len(parts),
+        "mi": whole.paired_information,
+        "mi_batch_entropy": sum(part.information for part in parts) / len(parts),
+        "mi_entropy": whole.information,
         "marginal_kl": whole.divergence,
     }
     if gathered.scores:
@@ -238,7 +237,7 @@ def importance_weighted(
         posterior: of all sentences, shape (N, latent).
     """
     longest = int(dataset.num_tokens_vec(_all(dataset)).max())
-    budget = max(longest, settings.max_tokens // settings.iw_samples)  # of a batch of sentences, before its samples
+    budget = max(longest, settings.max_tokens // settings.iw_samples)  # few sentences, so that the bar moves
     total = 0.0
     for rows in progress(batches_by_length(dataset, _all(dataset), budget), f"{settings.iw_samples} samples each"):
         batch = _collate(model, dataset, rows)
@@ -247,7 +246,9 @@ def importance_weighted(
     return total
 
 
-def _log_weights(model: Any, batch: Dict[str, Tensor], posterior: DiagonalGaussian, settings: Settings) -> Iterator[Tensor]:
+def _log_weights(
+    model: Any, batch: Dict[str, Tensor], posterior: DiagonalGaussian, settings: Settings
+) -> Iterator[Tensor]:
     """log p(x|z) + log p(z) - log q(z|x) of a batch, shape (batch, some of the samples) each time."""
     tokens, count = batch["target"], len(batch["target"])
     keys = stream_keys(settings.seed, 0, IMPORTANCE_STREAM, batch["id"], settings.iw_samples).view(count, -1)

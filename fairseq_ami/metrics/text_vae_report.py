@@ -7,6 +7,7 @@ from fairseq_ami.metrics.generated_text import MEASURES, GeneratedText
 from fairseq_ami.metrics.ngram_lm import ORDER, RESERVED, Perplexity
 from fairseq_ami.metrics.text_vae import TextVAEMetrics
 
+_TITLES = dict(zip(MEASURES, ("FPPL", "RPPL", "RPPL-closed")))
 LATENT = "nll kl ppl iw_nll mi_batch mi marginal_kl donsker_varadhan tangent".split()
 
 
@@ -16,20 +17,20 @@ class Row:
 
     Attributes:
         text: its generated text, one entry a decoding.
-        no_text: why there is none.
+        remarks: what has to be said about it.
     """
 
     name: str
     checkpoint: str
     metrics: TextVAEMetrics
     text: List[GeneratedText] = field(default_factory=list)
-    no_text: Optional[str] = None
+    remarks: List[str] = field(default_factory=list)
 
     def as_dict(self) -> Dict[str, Any]:
         """For JSON."""
         text = [entry.as_dict() for entry in self.text]
-        found = {"name": self.name, "checkpoint": self.checkpoint, **self.metrics.as_dict(), "generated": text}
-        return found if self.no_text is None else {**found, "not_generated": self.no_text}
+        named = {"name": self.name, "checkpoint": self.checkpoint, **self.metrics.as_dict()}
+        return {**named, "generated": text, "remarks": self.remarks}
 
 
 def tables(rows: Sequence[Row], mi_batch: int, iw_samples: int) -> str:
@@ -39,7 +40,7 @@ def tables(rows: Sequence[Row], mi_batch: int, iw_samples: int) -> str:
     if text:
         header = "model decoding sentences distinct tokens/sent FPPL RPPL unseen RPPL-closed".split()
         lines += ["", *_aligned([header, *text]), *_text_notes(rows)]
-    lines += [f"{row.name}: no FPPL and RPPL: {row.no_text}" for row in rows if row.no_text]
+    lines += [f"{row.name}: {remark}" for row in rows for remark in row.remarks]
     return "\n".join(lines)
 
 
@@ -54,7 +55,9 @@ def _latent(row: Row) -> List[str]:
 
 
 def _latent_notes(rows: Sequence[Row], iw_samples: int) -> List[str]:
-    notes = ["nats a sentence; NLL: negative ELBO at beta 1, one sample of z; PPL = exp(NLL / tokens), end symbols counted"]
+    notes = ["nats a sentence; NLL: negative ELBO at beta 1, one z; PPL = exp(NLL / tokens), end symbols counted"]
+    if any(row.metrics.mi is not None for row in rows):
+        notes.append("MI: by the aggregated posterior of a batch or of all sentences; DV, tangent: the critic's bounds")
     if any(row.metrics.kl is None for row in rows):
         notes.append("a language model's NLL and PPL are exact: a VAE's are upper bounds on the true ones")
     if any(row.metrics.iw_nll is not None for row in rows):
@@ -65,11 +68,18 @@ def _latent_notes(rows: Sequence[Row], iw_samples: int) -> List[str]:
 def _text(row: Row) -> List[List[str]]:
     return [
         [
-            row.name, entry.decoding, str(entry.sentences), str(entry.distinct), f"{entry.tokens_per_sentence:.1f}",
-            _perplexity(entry, "fppl"), _perplexity(entry, "rppl"), _unseen(entry.rppl), _perplexity(entry, "rppl_closed"),
+            row.name,
+            entry.decoding,
+            str(entry.sentences),
+            str(entry.distinct),
+            f"{entry.tokens_per_sentence:.1f}",
+            _perplexity(entry, "fppl"),
+            _perplexity(entry, "rppl"),
+            _unseen(entry.rppl),
+            _perplexity(entry, "rppl_closed"),
         ]
         for entry in row.text
-    ]  # fmt: skip
+    ]
 
 
 def _perplexity(entry: GeneratedText, name: str) -> str:
@@ -87,22 +97,24 @@ def _text_notes(rows: Sequence[Row]) -> List[str]:
     notes = [
         f"FPPL, RPPL: KenLM, modified Kneser-Ney {ORDER}-grams, end symbols and unseen words counted, "
         f"<unk> as the ordinary word {RESERVED['<unk>']}",
-        "unseen: tokens of the test text that were never generated. RPPL takes them for one word, likely if few words were "
-        "generated; RPPL-closed shares its probability among the vocabulary",
+        "unseen: tokens of the test text that were never generated. RPPL takes them for one word, likely if few words "
+        "were generated; RPPL-closed shares its probability among the vocabulary",
     ]
+    if any(entry.remarks for row in rows for entry in row.text):
+        notes.append("*: lmplz could not estimate the discounts and used its fall-back ones: no fair comparison")
     for row in rows:
         for entry in row.text:
             by_reason: Dict[str, List[str]] = {}
             for name in MEASURES:
                 if name in entry.remarks:
-                    by_reason.setdefault(entry.remarks[name], []).append(name.upper().replace("_", "-"))
+                    by_reason.setdefault(entry.remarks[name], []).append(_TITLES[name])
             for reason, names in by_reason.items():
                 notes.append(f"{row.name}, {entry.decoding}, {', '.join(names)}: {reason}")
     return notes
 
 
 def _number(value: Optional[float]) -> str:
-    return "-" if value is None else f"{value:.2f}"
+    return "-" if value is None else f"{round(value, 2) + 0.0:.2f}"  # never -0.00
 
 
 def _aligned(cells: Sequence[Sequence[str]]) -> List[str]:

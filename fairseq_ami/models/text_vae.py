@@ -198,7 +198,8 @@ class TextVAE(BaseFairseqModel):
 
     def bow_log_likelihood(self, tokens: Tensor, z: Tensor) -> Tensor:
         """Log-probability of the words of x in any order (Zhao et al. 2017), end symbol left out, shape (batch,)."""
-        log_probs = torch.log_softmax(self.bow(z.to(self.bow[0].weight.dtype)).float(), dim=1)
+        logits = self.bow(z.to(self.bow[0].weight.dtype))
+        log_probs = torch.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=1)
         words = tokens.ne(self.pad) & tokens.ne(self.dictionary.eos())
         return (log_probs.gather(1, tokens) * words).sum(1)
 

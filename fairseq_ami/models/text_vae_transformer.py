@@ -34,7 +34,8 @@ class TransformerSentenceEncoder(nn.Module):
         """(batch, length) -> (batch, embed_dim)."""
         real = tokens.ne(self.pad)
         states = self.transformer(tokens, src_lengths=real.sum(1))["encoder_out"][0].transpose(0, 1)
-        mean = (states * real.unsqueeze(2)).float().sum(1) / real.sum(1, keepdim=True)
+        exact = torch.promote_types(states.dtype, torch.float32)
+        mean = (states * real.unsqueeze(2)).sum(1, dtype=exact) / real.sum(1, keepdim=True)
         return mean.to(states.dtype)
 
 

@@ -114,6 +114,7 @@ class AMIPhased(FairseqCompositeOptimizer):
         self._optimizer = _Players(self.optimizers, self.followers)
         self.lr_scheduler = None  # an outer --lr-scheduler must not find it
         self.pretrain_schedulers = {player: pretrain_scheduler(cfg, self.optimizers[player]) for player in players}
+        self.set_lr(cfg.lr[0])  # the schedulers of the pretraining left their first rate, 0
         self.counts = {name: 0 for name in [PRETRAIN, *players]}
         self.trackers: Dict[str, Any] = {}
         self._tracker_states: Dict[str, Any] = {}
@@ -123,6 +124,7 @@ class AMIPhased(FairseqCompositeOptimizer):
         self.stats: Dict[str, float] = {}
         self.active: str = players[0]
         self.phase = PRETRAIN
+        self._moving: List[str] = []
 
     # ------------------------------------------------------------------ what the trainer sees
 
@@ -132,8 +134,9 @@ class AMIPhased(FairseqCompositeOptimizer):
             self.optimizers[player].set_lr(lr)
 
     def get_lr(self) -> float:
-        """Learning rate of the player that moved last."""
-        return self.optimizers[self.active].param_groups[0]["lr"]
+        """Learning rate of the players that follow --lr; where none does, of the player that moved last."""
+        player = min(self.followers, default=self.active)
+        return self.optimizers[player].param_groups[0]["lr"]
 
     @property
     def params(self) -> Iterable[Tensor]:
@@ -181,7 +184,8 @@ class AMIPhased(FairseqCompositeOptimizer):
     def start_update(self, phase: str, players: Iterable[str]) -> None:
         """Set the phase and the learning rates of the update to come."""
         self.phase = phase
-        for player in players:
+        self._moving = sorted(players)
+        for player in self._moving:
             if phase == PRETRAIN:
                 self.pretrain_schedulers[player].step_update(self.counts[PRETRAIN] + 1)
             elif player not in self.followers:
@@ -196,7 +200,8 @@ class AMIPhased(FairseqCompositeOptimizer):
 
     def finish_update(self, group: Any = None) -> None:
         """Count the update and move what is tracked (collective over *group*)."""
-        self.counts[self.phase] = self.counts.get(self.phase, 0) + 1
+        for name in {self.phase} if self.phase == PRETRAIN else {self.phase, *self._moving}:
+            self.counts[name] = self.counts.get(name, 0) + 1
         device = next(iter(self.optimizers[self.active].params)).device  # nccl knows no other
         for tracker in self.trackers.values():
             tracker.commit(self.phase, group, device)

@@ -28,7 +28,8 @@ def player_config(cfg: Any, player: str) -> OptimizerAndSchedulerConfig:
     own = getattr(cfg, f"{player}_lr", None)
     lr = cfg.lr[0] if own is None else own
     chosen = getattr(cfg, f"{player}_optimizer", None)
-    optimizer = _optimizer_node(chosen or cfg.inner_optimizer)
+    flag = f"--{player}-optimizer" if chosen else "--inner-optimizer"
+    optimizer = _optimizer_node(chosen or cfg.inner_optimizer, flag)
     _update(optimizer, "{}" if chosen else cfg.inner_optimizer_args, "--inner-optimizer-args")
     scheduler = _scheduler_node(cfg.inner_lr_scheduler)
     _update(scheduler, cfg.inner_lr_scheduler_args, "--inner-lr-scheduler-args")
@@ -48,10 +49,10 @@ def pretrain_scheduler(cfg: Any, optimizer: Any) -> Any:
     return build_lr_scheduler(node, optimizer)
 
 
-def _optimizer_node(name: str) -> DictConfig:
+def _optimizer_node(name: str, flag: str) -> DictConfig:
     known = sorted(set(OPTIMIZER_REGISTRY) - set(UNFIT_OPTIMIZERS))
     if name not in known:
-        raise AMIError(f"--inner-optimizer: fairseq has no {name!r} that fits here; choose one of {', '.join(known)}")
+        raise AMIError(f"{flag}: fairseq has no {name!r} that fits here; choose one of {', '.join(known)}")
     if name in OPTIMIZER_DATACLASS_REGISTRY:
         return _structured(OPTIMIZER_DATACLASS_REGISTRY[name](), name)
     parser = argparse.ArgumentParser(add_help=False)  # fairseq's older optimizers (sgd, adagrad, ...)

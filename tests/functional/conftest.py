@@ -9,6 +9,7 @@ import torch
 from functional import commands
 from functional.corpus import SOURCE_WORDS, TARGET_WORDS, binarise, pairs, write_dictionary
 from functional.settings import TRANSFORMER_SIZES, ami_args, stock_args, train
+from functional.vae_settings import preprocess, sentences
 
 # for the server that forks the commands
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -50,6 +51,12 @@ def trained(home: Path, data: Path, stock: Dict[str, Path]) -> Path:
     names = [f"--{name}-checkpoint={path}" for name, path in stock.items()]
     train(home / "trained", ami_args(data, home / "trained", 6, *names, *still))
     return home / "trained" / "checkpoint_last.pt"
+
+
+@pytest.fixture(scope="session")
+def vae_data(home: Path) -> Path:
+    """48 sentences: six updates of eight are an epoch."""
+    return preprocess(home / "vae-data", {"train": sentences(48, 1), "valid": sentences(12, 2)})
 
 
 class _RunsCode:

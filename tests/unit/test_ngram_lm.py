@@ -42,7 +42,7 @@ def draw(count, seed, words=300):
 
 
 def by_hand(kenlm, tmp_path, training, test):
-    """Order 5 through the shell; (perplexity with OOVs, without, OOVs, tokens) from the log-probability of each word."""
+    """Order 5 through the shell; (perplexity with OOVs, without, OOVs, tokens) from each word's log-probability."""
     (tmp_path / "t.txt").write_text("".join(line + "\n" for line in training))
     (tmp_path / "u.txt").write_text("".join(line + "\n" for line in test))
     programs = shlex.quote(kenlm.lmplz), shlex.quote(kenlm.query)
@@ -70,7 +70,8 @@ def test_bigrams_calculated_by_hand(kenlm, tmp_path):
     found = kenlm.perplexity(model, text(tmp_path, "test", ["a b", "a z"]))
     seen = [0.6, 0.35, 0.65, 0.6, 0.3]  # `a b` end, `a`, and the end behind a word without history
     unseen = 0.5 * 0.1
-    assert (found.oov, found.tokens) == (1, 6) and found.fallback_discounts
+    assert (found.oov, found.tokens) == (1, 6)
+    assert found.fallback.endswith("because we didn't observe any 1-grams with adjusted count 3")
     assert found.including_oov == pytest.approx((math.prod(seen) * unseen) ** (-1 / 6), rel=1e-5)
     assert found.excluding_oov == pytest.approx(math.prod(seen) ** (-1 / 5), rel=1e-5)
 
@@ -82,7 +83,7 @@ def test_against_the_programs_run_by_hand(kenlm, tmp_path):
     expected = by_hand(kenlm, tmp_path, training, test)
     assert (found.including_oov, found.excluding_oov) == pytest.approx(expected[:2], rel=1e-5)
     assert (found.oov, found.tokens) == expected[2:] and found.oov > 0
-    assert found.tokens == sum(len(line.split()) + 1 for line in test) and not found.fallback_discounts
+    assert found.tokens == sum(len(line.split()) + 1 for line in test) and not found.fallback
 
 
 def test_reserved_words_are_ordinary_ones(kenlm, tmp_path):
@@ -131,7 +132,7 @@ def test_a_collapsed_generator(judge):
     found = judge.measure("greedy", ["w0 w1"] * 500)
     assert found.distinct == 1 and found.fppl.including_oov > 1
     assert "fppl" not in found.remarks and "fall-back" in found.remarks["rppl"]
-    assert found.rppl.fallback_discounts and found.rppl_closed.including_oov > found.rppl.including_oov
+    assert found.rppl.fallback and found.rppl_closed.including_oov > found.rppl.including_oov
 
 
 def test_nothing_generated(judge):
@@ -148,7 +149,7 @@ def test_programs_that_fail(kenlm, judge, tmp_path):
     with pytest.raises(NGramError, match="lmplz failed: .*No such file or directory"):
         kenlm.estimate(training, str(tmp_path / "nowhere" / "arpa"))
     with pytest.raises(NGramError, match="query failed"):
-        kenlm.perplexity(ngram_lm.NGramModel(training, False), training)
+        kenlm.perplexity(ngram_lm.NGramModel(training, ""), training)
     with pytest.raises(NGramError, match="cannot write"):
         write_sentences(["a"], str(tmp_path / "nowhere" / "text"))
     with pytest.raises(NGramError, match="cannot be started"):

@@ -1,0 +1,60 @@
+"""``fairseq-ami compare``: histories with the replies of all systems, side by side (AMI, Table 4)."""
+
+import argparse
+from typing import List, Sequence
+
+from fairseq_ami.cli.human_eval import add_texts, positive, read_texts
+from fairseq_ami.cli.metrics import aligned_lines
+from fairseq_ami.cli.output import write_atomically
+from fairseq_ami.errors import AMIError
+from fairseq_ami.human_eval.sheet import draw_lines
+from fairseq_ami.human_eval.side_by_side import Example, as_html, as_markdown
+
+HUMAN = "Human"  # the paper's name for the real replies
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_texts(parser)
+    parser.add_argument("--references", metavar="FILE", help=f"the real replies, shown last as {HUMAN}")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--count", type=positive, default=10, help="histories to draw (default: 10)")
+    which.add_argument("--lines", type=line_numbers, metavar="3,17", help="lines to show, counted from 1")
+    parser.add_argument("--seed", type=int, default=1, help="of the draw")
+    parser.add_argument("--html", metavar="FILE", help="write a page")
+    parser.add_argument("--markdown", metavar="FILE", help="write Markdown (without --html and this: print it)")
+
+
+def line_numbers(text: str) -> List[int]:
+    return [positive(number) for number in text.split(",")]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read, draw, write."""
+    histories, replies = read_texts(args)
+    if args.references:
+        if HUMAN in replies:
+            raise AMIError(f"--references are shown as {HUMAN}: give that system another name")
+        replies[HUMAN] = aligned_lines(args.references, args.histories, len(histories))
+    lines = chosen_lines(args, len(histories))
+    examples = [Example(at + 1, histories[at], {name: texts[at] for name, texts in replies.items()}) for at in lines]
+    if args.html:
+        write_atomically(args.html, as_html(examples))
+    if args.markdown:
+        write_atomically(args.markdown, as_markdown(examples))
+    if not args.html and not args.markdown:
+        print(as_markdown(examples), end="")
+    return 0
+
+
+def chosen_lines(args: argparse.Namespace, available: int) -> Sequence[int]:
+    """Lines to show, counted from 0: those asked for, or drawn ones in the order of the file.
+
+    Raises:
+        AMIError: there are not as many.
+    """
+    if not args.lines:
+        return sorted(draw_lines(available, args.count, args.seed))
+    beyond = [number for number in args.lines if number > available]
+    if beyond:
+        raise AMIError(f"--lines {beyond[0]}: {args.histories} has {available} lines")
+    return [number - 1 for number in args.lines]

@@ -1,0 +1,126 @@
+"""``fairseq-ami plot``: figures of training logs and of latent spaces."""
+
+import argparse
+import logging
+import os
+import sys
+from typing import Any, List
+
+import torch
+from tqdm import tqdm
+
+from fairseq_ami.cli.mi import positive
+from fairseq_ami.errors import AMIError
+from fairseq_ami.figures import latent, training
+from fairseq_ami.figures.canvas import check_path, save
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(dest="figure", metavar="figure", required=True)
+    curves = kinds.add_parser("training", help="metrics over updates, from logs of fairseq-train")
+    curves.add_argument("log", nargs="+", help="what fairseq-train printed, with --log-format simple or json")
+    curves.add_argument("--metrics", required=True, metavar="NAME,...", help="such as kl,mi,au or vim_bound")
+    curves.add_argument("--kind", default="valid", help="lines: valid (default), train, train_inner, another split's name")
+    curves.add_argument("--name", nargs="+", metavar="TEXT", help="of the runs (default: their files)")
+    plane = kinds.add_parser("latent", help="posterior means of a split in two dimensions (PCA)")
+    plane.add_argument("checkpoint", help="of a text VAE")
+    plane.add_argument("--data", required=True, metavar="DIR", help="binarised data with the training's dictionary")
+    plane.add_argument("--subset", default="valid", help="split (default: valid)")
+    plane.add_argument("--labels", metavar="FILE", help="one label a line of the split; else the colour is the length")
+    plane.add_argument("--max-sentences", type=positive, default=2000, metavar="N", help="at random (default: 2000)")
+    plane.add_argument("--seed", type=int, default=1, help="of that choice (default: 1)")
+    plane.add_argument("--cpu", action="store_true", help="leave a GPU alone")
+    for kind in (curves, plane):
+        kind.add_argument("--output", metavar="FILE", help="figure: .pdf, .png or .svg")
+        kind.add_argument("--table", action="store_true", help="print the numbers; needs no matplotlib")
+
+
+def run(args: argparse.Namespace) -> int:
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger().setLevel(logging.WARNING)  # an import has configured it already
+    if not (args.output or args.table):
+        raise AMIError("pass --output FILE, --table, or both")
+    if args.output:
+        check_path(args.output)
+    return plot_training(args) if args.figure == "training" else plot_latent(args)
+
+
+def plot_training(args: argparse.Namespace) -> int:
+    """Metrics over updates.
+
+    Raises:
+        AMIError: logs or metrics that are not there.
+    """
+    names = args.name or run_names(args.log)
+    if len(names) != len(args.log):
+        raise AMIError(f"--name: {len(names)} names for {len(args.log)} logs")
+    runs = [training.read_run(path, args.kind, name) for path, name in zip(args.log, names)]
+    metrics = list(dict.fromkeys(filter(None, args.metrics.split(","))))
+    if not metrics:
+        raise AMIError("--metrics: name at least one")
+    training.check_metrics(runs, metrics)
+    if args.output:
+        save(training.draw(runs, metrics), args.output)
+    if args.table:
+        print(training.table(runs, metrics))
+    return 0
+
+
+def run_names(paths: List[str]) -> List[str]:
+    """File names without ending if they differ, else the whole paths."""
+    names = [os.path.splitext(os.path.basename(path))[0] for path in paths]
+    return names if len(set(names)) == len(names) else list(paths)
+
+
+def plot_latent(args: argparse.Namespace) -> int:
+    """Posterior means in two dimensions.
+
+    Raises:
+        AMIError: a checkpoint without posterior, or data and labels that do not fit.
+    """
+    from fairseq_ami.cli.vae_eval import check_checkpoint, load
+    from fairseq_ami.data.sentences import SentenceDataset
+    from fairseq_ami.generation.latent_space import posteriors
+    from fairseq_ami.metrics.text_vae import check_lengths
+
+    check_checkpoint(args.checkpoint, args.data)
+    model, task = load(args.checkpoint, args)
+    if model.encoder is None:
+        raise AMIError(f"{args.checkpoint} is a language model: it has no posterior to draw")
+    task.load_dataset(args.subset)
+    whole: SentenceDataset = task.dataset(args.subset)
+    labels = read_labels(args.labels, whole) if args.labels else None
+    check_lengths(model, whole, max(16_000, model.max_positions()))
+    means = posteriors(model, whole, 16_000, _progress).mean
+    projection = latent.principal_components(means)
+    order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(args.seed))
+    rows = order[: args.max_sentences].sort().values
+    shown = latent.Projection(projection.points[rows], projection.explained)
+    lines = [int(whole.lines[row]) + 1 for row in rows]
+    colours: Any = [labels[line - 1] for line in lines] if labels else [int(whole.lengths[row]) for row in rows]
+    if args.output:
+        save(latent.draw(shown, colours), args.output)
+    if args.table:
+        print(latent.table(shown, lines, "label" if labels else "tokens", colours))
+    return 0
+
+
+def read_labels(path: str, dataset: Any) -> List[str]:
+    """One label for each line of the split, empty lines included.
+
+    Raises:
+        AMIError: unreadable, or another number of lines.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            labels = [line.strip() for line in file]
+    except (OSError, UnicodeDecodeError) as error:
+        raise AMIError(f"--labels: cannot read {path} as UTF-8 text: {error}") from error
+    lines = len(dataset) + dataset.empty
+    if len(labels) != lines:
+        raise AMIError(f"--labels: {path} has {len(labels)} lines, the split has {lines}")
+    return labels
+
+
+def _progress(items: Any, what: str) -> Any:
+    return tqdm(items, desc=what, leave=False, disable=None)  # None: no bar where there is no terminal

@@ -1,0 +1,249 @@
+"""``fairseq-ami vae-sample``: text from a text VAE's prior, and what its latent space looks like (VAE-MINE tables 3 to 6)."""
+
+import argparse
+import json
+import logging
+import os
+import re
+import sys
+from typing import Any, Dict, List, Optional, Tuple
+
+from tqdm import tqdm
+
+import fairseq_ami
+from fairseq_ami.cli.mi import above_zero, positive
+from fairseq_ami.cli.output import write_atomically
+from fairseq_ami.cli.vae_eval import check_checkpoint, load
+from fairseq_ami.errors import AMIError
+from fairseq_ami.generation.latent_decoding import METHODS, DecodingOptions
+from fairseq_ami.generation.latent_studies import LatentStudies
+
+logger = logging.getLogger(__name__)
+
+# option of a decoding -> decodings that have it
+_OPTIONS = {"temperature": "sample", "topk": "sample", "topp": "sample", "beam": "beam", "lenpen": "beam"}
+_SPLIT_LINES = re.compile(r"([\w.-]+):(\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*)")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", help="checkpoint of a text VAE, or for --prior of an LSTM language model")
+    parser.add_argument("--data", required=True, metavar="DIR", help="binarised data with the training's dictionary")
+    wanted = parser.add_argument_group("what to make; several at once are possible")
+    wanted.add_argument("--prior", type=positive, metavar="N", help="N sentences for z from the standard normal prior")
+    wanted.add_argument("--reconstruct", metavar="WHERE", help=f"decode the posterior mean of sentences in {_WHERE}")
+    wanted.add_argument("--samples", type=positive, metavar="K", help="and K samples of each one's posterior")
+    wanted.add_argument("--interpolate", nargs=2, action="append", metavar=("A", "B"), help=_INTERPOLATE)
+    wanted.add_argument("--steps", type=positive, default=5, metavar="N", help="points, both ends included (default: 5)")
+    wanted.add_argument("--neighbours", metavar="WHERE", help="sentences of --subset nearest to these, by cosine of means")
+    wanted.add_argument("--top", type=positive, default=3, metavar="N", help="how many of them (default: 3)")
+    wanted.add_argument("--subset", default="train", help="split of --neighbours (default: train)")
+    words = parser.add_argument_group("decoding")
+    words.add_argument("--decoding", choices=METHODS, default="greedy", help="(default: greedy)")
+    words.add_argument("--temperature", type=above_zero, metavar="T", help="of sample: divides the logits")
+    words.add_argument("--topk", type=positive, metavar="K", help="of sample: from the K likeliest words")
+    words.add_argument("--topp", type=above_zero, metavar="P", help="of sample: from the likeliest words of probability P")
+    words.add_argument("--beam", type=positive, metavar="N", help="of beam (default: 5)")
+    words.add_argument("--lenpen", type=float, metavar="X", help="of beam: log-likelihood / tokens^X (default: 1)")
+    words.add_argument("--no-unk", action="store_true", help="never generate <unk>")
+    words.add_argument("--max-len", type=positive, metavar="N", help="most words a sentence (default: the model's)")
+    words.add_argument("--seed", type=int, default=1, help="of z and of sampled words (default: 1)")
+    machine = parser.add_argument_group("machine and output")
+    machine.add_argument("--batch-size", type=positive, default=512, metavar="N", help="rows at a time (default: 512)")
+    machine.add_argument("--bf16", action="store_true", help=_BF16_HELP)
+    machine.add_argument("--cpu", action="store_true", help="leave a GPU alone")
+    machine.add_argument("--markdown", action="store_true", help="print tables for a document")
+    machine.add_argument("--json", metavar="FILE", help="write everything here as well")
+    machine.add_argument("--output", metavar="FILE", help="write the sentences of --prior here, one a line, not to stdout")
+
+
+_WHERE = "a text file, '-' (stdin), or lines of a split such as test:1,4-6"
+_INTERPOLATE = "sentences from A to B, decoded from points on the line between their posterior means; may be repeated"
+_BF16_HELP = "decoder in bfloat16: faster where the machine computes in it; a few words come out otherwise"
+
+
+def run(args: argparse.Namespace) -> int:
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger().setLevel(logging.WARNING)  # an import has configured it already
+    options = check_arguments(args)
+    check_checkpoint(args.checkpoint, args.data)
+    model, task = load(args.checkpoint, args)
+    check_model(args, model)
+    if args.bf16:
+        model.decoder.bfloat16()
+    max_len = args.max_len or model.max_decoder_positions() - 1  # the end symbol takes the last place
+    studies = LatentStudies(model, max_len, args.decoding, options, args.seed, args.batch_size, progress=_progress)
+    found = _studied(args, studies, task)
+    if args.output:
+        write_atomically(args.output, "".join(sentence + "\n" for sentence in found["prior"]))
+    if args.json:
+        settings = {name: value for name, value in vars(args).items() if name not in ("run", "verb")}
+        data = {"version": fairseq_ami.__version__, "settings": settings, **found}
+        write_atomically(args.json, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+    shown = {name: value for name, value in found.items() if not (name == "prior" and args.output)}
+    if shown:
+        print((as_markdown if args.markdown else as_text)(groups(shown)))
+    return 0
+
+
+def _studied(args: argparse.Namespace, studies: LatentStudies, task: Any) -> Dict[str, Any]:
+    """Everything that was asked for."""
+    found: Dict[str, Any] = {}
+    if args.reconstruct:
+        lines = _sentences(task, args.reconstruct, "--reconstruct")
+        found["reconstructions"] = studies.reconstruct(lines, args.samples or 0, f"--reconstruct {args.reconstruct}")
+    if args.interpolate:
+        found["interpolations"] = studies.interpolate(args.interpolate, args.steps, "--interpolate")
+    if args.neighbours:
+        lines = _sentences(task, args.neighbours, "--neighbours")
+        split, where = _split(task, args.subset), f"--neighbours {args.neighbours}"
+        found["neighbours"] = studies.neighbours(lines, split, args.top, where)
+    if args.prior:  # the slowest: after whatever may be refused
+        found["prior"] = studies.prior(args.prior)
+    return found
+
+
+def check_model(args: argparse.Namespace, model: Any) -> None:
+    """What a language model cannot do.
+
+    Raises:
+        AMIError: everything but --prior.
+    """
+    if model.encoder is not None:
+        return
+    if args.reconstruct or args.interpolate or args.neighbours:
+        raise AMIError(f"{args.checkpoint} is a language model: it has no posterior, so it can only do --prior")
+    if args.decoding != "sample" and args.prior > 1:
+        logger.warning("a language model has one %s sentence: --decoding sample gives several", args.decoding)
+
+
+def check_arguments(args: argparse.Namespace) -> DecodingOptions:
+    """What can be known before anything is loaded.
+
+    Raises:
+        AMIError: options that cannot work, or would do nothing.
+    """
+    if not (args.prior or args.reconstruct or args.interpolate or args.neighbours):
+        raise AMIError("nothing was asked for: pass --prior, --reconstruct, --interpolate or --neighbours")
+    for path in filter(None, (args.json, args.output)):
+        if os.path.isdir(path) or not os.path.isdir(os.path.dirname(path) or "."):
+            raise AMIError(f"cannot write {path}: it is a folder, or its folder does not exist")
+    if not os.path.isdir(args.data):
+        raise AMIError(f"--data: there is no folder {args.data}")
+    for name, other in (("output", "prior"), ("samples", "reconstruct")):
+        if getattr(args, name) and not getattr(args, other):
+            raise AMIError(f"--{name} belongs to --{other}, which was not asked for")
+    if args.steps < 2:
+        raise AMIError("--steps must be at least 2: both ends are among the points")
+    if args.reconstruct == args.neighbours == "-":
+        raise AMIError("stdin can be read once: --reconstruct and --neighbours cannot both be '-'")
+    given = {name: getattr(args, name) for name in _OPTIONS if getattr(args, name) is not None}
+    for name in given:
+        if _OPTIONS[name] != args.decoding:
+            raise AMIError(f"--{name} does nothing with --decoding {args.decoding}: it is for {_OPTIONS[name]}")
+    return DecodingOptions(unk=not args.no_unk, **given)
+
+
+# ---------------------------------------------------------------------- which sentences
+
+
+def _sentences(task: Any, where: str, option: str) -> List[str]:
+    """The lines of a file, of stdin or of a split.
+
+    Raises:
+        AMIError: there are none.
+    """
+    lines = read_lines(where, option)
+    if lines is not None:
+        return lines
+    name, numbers = split_lines(where, option)
+    split = _split(task, name)
+    rows = {line: row for row, line in enumerate(split.lines.tolist())}
+    for number in numbers:
+        if number - 1 not in rows:
+            raise AMIError(f"{option} {where}: {name} has no sentence in line {number}")
+    return [task.dictionary.string(split[rows[number - 1]]["target"].tolist()) for number in numbers]
+
+
+def _split(task: Any, name: str) -> Any:
+    if name not in task.datasets:
+        task.load_dataset(name)
+    return task.dataset(name)
+
+
+def _progress(items: Any, what: str) -> Any:
+    return tqdm(items, desc=what, leave=False, disable=None)  # None: no bar where there is no terminal
+
+
+def read_lines(where: str, option: str) -> Optional[List[str]]:
+    """The lines of a text file or of stdin; None if *where* names lines of a split.
+
+    Raises:
+        AMIError: neither.
+    """
+    try:
+        if where == "-":
+            return sys.stdin.read().splitlines()
+        if os.path.isfile(where):
+            with open(where, encoding="utf-8") as file:
+                return file.read().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise AMIError(f"{option}: cannot read {where} as UTF-8 text: {error}") from error
+    if _SPLIT_LINES.fullmatch(where):
+        return None
+    raise AMIError(f"{option}: there is no file {where} (lines of a split are written as test:1,4-6)")
+
+
+def split_lines(where: str, option: str) -> Tuple[str, List[int]]:
+    """``test:1,4-6`` -> the split and its line numbers, from 1.
+
+    Raises:
+        AMIError: a range that ends before it begins.
+    """
+    name, text = _SPLIT_LINES.fullmatch(where).groups()
+    numbers: List[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if int(last or first) < int(first):
+            raise AMIError(f"{option} {where}: {part} ends before it begins")
+        numbers += range(int(first), int(last or first) + 1)
+    return name, numbers
+
+
+# ---------------------------------------------------------------------- how it is shown
+
+Group = List[Tuple[str, str]]  # (label, sentence)
+
+
+def groups(found: Dict[str, Any]) -> List[Group]:
+    """Results as labelled sentences that belong together."""
+    result: List[Group] = []
+    for entry in found.get("reconstructions", ()):
+        samples = [(f"sample {number}", text) for number, text in enumerate(entry["samples"], 1)]
+        result.append([("input", entry["input"]), ("mean", entry["mean"]), *samples])
+    for entry in found.get("interpolations", ()):
+        steps = [(f"{step['weight']:.2f}", step["sentence"]) for step in entry["steps"]]
+        result.append([("A", entry["from"]), *steps, ("B", entry["to"])])
+    for entry in found.get("neighbours", ()):
+        near = [(f"{one['cosine']:.3f}", one["sentence"]) for one in entry["neighbours"]]
+        result.append([("query", entry["query"]), *near])
+    if "prior" in found:
+        result.append([("", sentence) for sentence in found["prior"]])
+    return result
+
+
+def as_text(found: List[Group]) -> str:
+    """Labels in a column, an empty line between groups; sentences without a label stand alone."""
+    texts = []
+    for group in found:
+        width = max(len(label) for label, _ in group)
+        texts.append("\n".join(f"{label:{width}}  {text}".rstrip() if width else text for label, text in group))
+    return "\n\n".join(texts)
+
+
+def as_markdown(found: List[Group]) -> str:
+    """One table a group."""
+    texts = []
+    for group in found:
+        rows = [(label, text.replace("|", "\\|").replace("<", "\\<")) for label, text in group]
+        texts.append("\n".join(["| | sentence |", "|---|---|", *(f"| {label} | {text} |" for label, text in rows)]))
+    return "\n\n".join(texts)

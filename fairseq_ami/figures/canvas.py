@@ -1,0 +1,57 @@
+"""matplotlib without a screen, and files that are whole or absent."""
+
+import os
+from typing import Any
+
+from fairseq_ami.errors import AMIError
+
+FORMATS = (".pdf", ".png", ".svg")
+
+
+def check_path(path: str) -> None:
+    """Before any work is done.
+
+    Raises:
+        AMIError: a format that is not known, or a folder that is not there.
+    """
+    if os.path.splitext(path)[1].lower() not in FORMATS:
+        raise AMIError(f"--output {path}: the name must end with {', '.join(FORMATS)}")
+    if os.path.isdir(path) or not os.path.isdir(os.path.dirname(path) or "."):
+        raise AMIError(f"cannot write {path}: it is a folder, or its folder does not exist")
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure, in inches.
+
+    Raises:
+        AMIError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise AMIError("figures need matplotlib: pip install matplotlib (--table prints the figures' numbers)") from error
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.1)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Any, path: str) -> None:
+    """Write the figure in the format of the name's ending.
+
+    Raises:
+        AMIError: the disk or its permissions do not let us.
+    """
+    stem, ending = os.path.splitext(path)
+    temporary = f"{stem}.tmp{os.getpid()}{ending}"
+    try:
+        # the date would make two files of the same figure differ
+        metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(ending.lower())
+        figure.savefig(temporary, dpi=200, metadata=metadata)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise AMIError(f"cannot write {path}: {error}") from error
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
