@@ -36,6 +36,8 @@ PLOT = ["matplotlib"]
 BROWSER = ["playwright"]  # drives an installed Chromium in tests/browser
 DEMO = ["matplotlib", "tensorboardX"]
 
+PACKAGE_DATA = ["yaml", "yml", "json", "txt", "html", "css", "js"]
+
 setup(
     name="fairseq_ami",
     version=read_version(),
@@ -48,7 +50,7 @@ setup(
     python_requires=">=3.10",
     # Namespace packages as well: folders that hold nothing but YAML files must get into the wheel, without a warning.
     packages=find_namespace_packages(include=["fairseq_ami", "fairseq_ami.*"], exclude=["*.__pycache__*"]),
-    package_data={"fairseq_ami": ["**/*.yaml", "**/*.yml", "**/*.json", "**/*.txt", "**/*.html", "**/*.css", "**/*.js"]},
+    package_data={"fairseq_ami": [f"**/*.{ending}" for ending in PACKAGE_DATA]},
     include_package_data=True,
     zip_safe=False,  # --user-dir needs a real folder
     install_requires=INSTALL_REQUIRES,

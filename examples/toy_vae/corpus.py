@@ -19,21 +19,20 @@ from typing import Dict, Iterator, List, NamedTuple, Sequence, Tuple
 # scene -> who / does / what / where, separated by commas
 SCENES = {
     "kitchen": ("cook, baker, waiter, guest", "fried, salted, tasted", "onions, fish, soup, beans", "stove, oven, sink"),
-    "music": ("singer, drummer, pianist, choir", "sang, played, practised", "song, waltz, hymn, melody", "stage, organ, piano"),
-    "sea": ("sailor, captain, diver, pirate", "steered, anchored, sank", "boat, ship, raft, ferry", "beach, harbour, lighthouse"),
+    "music": ("singer, drummer, pianist, choir", "hummed, played, practised", "song, waltz, hymn, melody", "stage, organ, piano"),
+    "sea": ("sailor, captain, diver, pirate", "steered, anchored, repaired", "boat, ship, raft, ferry", "beach, harbour, lighthouse"),
     "school": ("teacher, pupil, tutor, headmaster", "explained, studied, copied", "lesson, poem, essay, sum", "blackboard, desk, library"),
     "farm": ("farmer, shepherd, milkmaid, vet", "fed, chased, counted", "cows, sheep, geese, pigs", "barn, pond, fence"),
     "court": ("judge, lawyer, witness, clerk", "questioned, accused, cleared", "thief, suspect, banker, forger", "dock, jury, prison"),
-    "sport": ("striker, keeper, referee, coach", "kicked, threw, caught", "ball, puck, javelin, discus", "goal, net, scoreboard"),
+    "sport": ("striker, keeper, referee, coach", "kicked, tossed, caught", "ball, puck, javelin, discus", "goal, net, scoreboard"),
     "clinic": ("doctor, nurse, surgeon, midwife", "examined, treated, bandaged", "patient, wound, arm, knee", "ward, ambulance, bed"),
 }  # fmt: skip
 TRAITS = ("old", "young", "tall", "tired", "happy", "famous", "quiet", "lazy")
-TIMES = ("today", "yesterday", "once", "again", "twice", "finally")
 ORDERS = (
-    "the {trait} {who} {does} the {what} near the {where} {time} .",
-    "{time} the {trait} {who} {does} the {what} near the {where} .",
-    "near the {where} the {what} was {does} by the {trait} {who} {time} .",
-    "who {does} the {what} near the {where} {time} ? the {trait} {who} .",
+    "the {trait} {who} {does} the {what} near the {where} .",
+    "near the {where} the {trait} {who} {does} the {what} .",
+    "the {what} was {does} by the {trait} {who} near the {where} .",
+    "who {does} the {what} near the {where} ? the {trait} {who} .",
 )
 SPLITS = {"train": 8000, "valid": 512, "test": 512}
 
@@ -53,7 +52,7 @@ class Choice(NamedTuple):
 def slots(scene: str) -> Dict[str, List[str]]:
     """The words that may stand in each place of an order."""
     own = [words.split(", ") for words in SCENES[scene]]
-    return {**dict(zip(("who", "does", "what", "where"), own)), "trait": list(TRAITS), "time": list(TIMES)}
+    return {**dict(zip(("who", "does", "what", "where"), own)), "trait": list(TRAITS)}
 
 
 def entropy() -> float:

@@ -5,6 +5,7 @@ VAE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 WORK=${WORK:-$CORPUS-work}           # everything is written below this folder
 DATA=${DATA:-}                       # folder with the raw text; empty: download, where that is possible
 TRAIN=${TRAIN:-} VALID=${VALID:-} TEST=${TEST:-}  # or single files instead of those in DATA
+LIMIT=${LIMIT:-0}                     # take only the first so many sentences of each split; 0: all
 SEED=${SEED:-1}
 MAX_EPOCH=${MAX_EPOCH:-40}
 ALPHA=${ALPHA:-1.5}                  # weight of the mutual information in vae-mine
@@ -22,8 +23,13 @@ WORK=$(cd "$WORK" && pwd)            # hydra changes the folder
 TEXT=$WORK/text
 BIN=$WORK/bin
 
-# write $1 from standard input, whole or not at all
-whole() { cat > "$1.tmp" && mv "$1.tmp" "$1"; }
+# fetch $2 into the file $1, whole or not at all
+download() {
+  [ -s "$1" ] && return
+  mkdir -p "$(dirname "$1")"
+  curl -fsSL -o "$1.tmp" "$2" || stop "cannot download $2: set DATA to a folder with the files"
+  mv "$1.tmp" "$1"
+}
 
 # the raw file of split $1: the file $2 if it is set, else the first of the names $3... in DATA, gzipped or not
 raw() {
@@ -36,6 +42,13 @@ raw() {
     if [ -s "$DATA/$name" ]; then echo "$DATA/$name"; return; fi
   done; done
   stop "DATA=$DATA has no ${split} text: none of $*, gzipped or not"
+}
+
+# raw file $2 -> $TEXT/$1, unless it is there; further options of prepare.py
+clean() {
+  local split=$1 file=$2; shift 2
+  mkdir -p "$TEXT"
+  [ -s "$TEXT/$split" ] || python "$VAE/prepare.py" "$file" "$TEXT/$split" --limit "$LIMIT" "$@"
 }
 
 binarise() {  # $TEXT/{train,valid,test} -> $BIN; further options of fairseq-preprocess
@@ -114,7 +127,8 @@ look() {  # the latent space of one row (tables 3 to 6 of the paper) and its pos
   from=$(sed -n "${FROM:-1}p" "$TEXT/test") to=$(sed -n "${TO:-2}p" "$TEXT/test")
   fairseq-ami vae-sample "$checkpoint" --data "$BIN" --reconstruct "${RECONSTRUCT:-test:1-3}" --samples 3 \
     --interpolate "$from" "$to" --neighbours "${NEIGHBOURS:-test:1-3}" --prior "${PRIOR:-5}" --no-unk --seed "$SEED" \
-    --markdown --json "$WORK/$1/look.json" | whole "$WORK/$1/look.md"
+    --markdown --json "$WORK/$1/look.json" > "$WORK/$1/look.md.tmp"
+  mv "$WORK/$1/look.md.tmp" "$WORK/$1/look.md"
   cat "$WORK/$1/look.md"
   fairseq-ami plot latent "$checkpoint" --data "$BIN" --output "$WORK/$1/latent.png"
   echo "figure: $WORK/$1/latent.png"

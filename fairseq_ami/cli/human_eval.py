@@ -74,7 +74,7 @@ def prepare(args: argparse.Namespace) -> int:
     items = draw_items(histories, replies, pairs, args.count, args.seed, args.sets, args.identical == "drop")
     files = {"histories": args.histories, "systems": dict(entry.split("=", 1) for entry in args.system)}
     about = {"separator": args.separator, "count": args.count, "seed": args.seed, "identical": args.identical}
-    key = make_key(items, args.question, version=fairseq_ami.__version__, files=files, **about)
+    key = make_key(items, pairs, args.question, version=fairseq_ami.__version__, files=files, **about)
     with writing(out) as folder:
         write_study(folder, key, items)
     for pair in pairs:
@@ -177,7 +177,7 @@ def notes(scores: Sequence[PairScore]) -> List[str]:
     for pair in scores:
         facts = [f"{pair.items} items, {pair.judgements} judgements, {pair.left_out} left out"]
         facts.append(f"kappa over the {pair.kappa_items} items that all judges of it judged")
-        facts.append(f"{pair.identical} of the items with identical replies, {pair.dropped} more dropped")
+        facts.append(f"{pair.identical} items with identical replies kept, {pair.dropped} dropped")
         lines.append(f"{' vs. '.join(pair.pair)}: {'; '.join(facts)}.")
     lines.append("kappa: Fleiss' kappa over win, loss and tie.")
     lines.append(

@@ -103,7 +103,7 @@ def check_checkpoint(path: str, data: str) -> None:
     """
     state = read_checkpoint(path, "checkpoint", lazily=True)
     if part_of(state, "task").get("_name") != "text_vae" and part_of(state, "task").get("task") != "text_vae":
-        raise AMIError(f"{path} is no checkpoint of the task text_vae, but vae-eval measures text VAEs and their LMs")
+        raise AMIError(f"{path} is no checkpoint of the task text_vae (a text VAE, or a language model of that task)")
     dictionary = os.path.join(data, "dict.txt")
     if not os.path.isfile(dictionary):
         raise AMIError(f"--data: there is no {dictionary}")

@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     words.add_argument("--max-len", type=positive, metavar="N", help="most words a sentence (default: the model's)")
     words.add_argument("--seed", type=int, default=1, help="of z and of sampled words (default: 1)")
     machine = parser.add_argument_group("machine and output")
-    machine.add_argument("--batch-size", type=positive, default=512, metavar="N", help="rows at a time (default: 512)")
+    machine.add_argument("--batch-size", type=positive, default=1024, metavar="N", help="rows at a time (default: 1024)")
     machine.add_argument("--bf16", action="store_true", help=_BF16_HELP)
     machine.add_argument("--cpu", action="store_true", help="leave a GPU alone")
     machine.add_argument("--markdown", action="store_true", help="print tables for a document")
@@ -62,8 +62,7 @@ _BF16_HELP = "decoder in bfloat16: faster where the machine computes in it; a fe
 
 
 def run(args: argparse.Namespace) -> int:
-    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
-    logging.getLogger().setLevel(logging.WARNING)  # an import has configured it already
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr, force=True)
     options = check_arguments(args)
     check_checkpoint(args.checkpoint, args.data)
     model, task = load(args.checkpoint, args)

@@ -3,10 +3,7 @@
 import math
 from typing import Any, Dict, List
 
-import torch
 from fairseq.logging import metrics
-from fairseq.logging.meters import Meter
-from torch import Tensor
 
 from fairseq_ami.metrics.latent import ACTIVE_VARIANCE
 
@@ -21,37 +18,13 @@ RATIOS = {
 }
 
 
-class MomentsMeter(Meter):
-    """Number of active units, from sums over everything that was validated."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        self.count, self.total, self.square = (
-            0.0,
-            torch.zeros(1, dtype=torch.float64),
-            torch.zeros(1, dtype=torch.float64),
-        )
-
-    def update(self, count: float, total: Tensor, square: Tensor) -> None:
-        self.count += count
-        self.total, self.square = self.total + total.cpu(), self.square + square.cpu()
-
-    @property
-    def smoothed_value(self) -> int:
-        """Dimensions whose posterior mean has an unbiased variance of at least 0.01."""
-        if self.count < 2:
-            return 0
-        variance = (self.square - self.total.pow(2) / self.count) / (self.count - 1)
-        return int((variance >= ACTIVE_VARIANCE).sum())
-
-    def state_dict(self) -> Dict[str, Any]:
-        return {"count": self.count, "total": self.total.tolist(), "square": self.square.tolist()}
-
-    def load_state_dict(self, state: Dict[str, Any]) -> None:
-        self.count = state["count"]
-        self.total, self.square = (torch.tensor(state[key], dtype=torch.float64) for key in ("total", "square"))
+def _active_units(meters: Any) -> int:
+    """Dimensions whose posterior mean has an unbiased variance of at least 0.01 over all that was validated."""
+    count, total, square = (meters[name].sum for name in ("_mean_count", "_mean_sum", "_mean_square"))
+    if count < 2:
+        return 0
+    variance = (square - total.pow(2) / count) / (count - 1)
+    return int((variance >= ACTIVE_VARIANCE).sum())
 
 
 def log_vae_metrics(logs: List[Dict[str, Any]]) -> None:
@@ -75,4 +48,8 @@ def log_vae_metrics(logs: List[Dict[str, Any]]) -> None:
                 name, float(total(numerator)) / float(total(denominator)), float(total(denominator)), round=4
             )
     if "mean_sum" in present:
-        metrics.log_custom(MomentsMeter, "au", sentences, total("mean_sum"), total("mean_square"))
+        # in meters of fairseq's own, which alone it finds again in a checkpoint
+        metrics.log_scalar_sum("_mean_count", sentences)
+        metrics.log_scalar_sum("_mean_sum", total("mean_sum").cpu())
+        metrics.log_scalar_sum("_mean_square", total("mean_square").cpu())
+        metrics.log_derived("au", _active_units)

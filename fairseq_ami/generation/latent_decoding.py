@@ -56,7 +56,7 @@ def generate(
     method: str = "greedy",
     options: DecodingOptions = DecodingOptions(),
     keys: Optional[Tensor] = None,
-    batch_size: int = 512,
+    batch_size: int = 1024,
 ) -> List[Tensor]:
     """One sentence for each z, in order; the decoder's dropout is off.
 

@@ -11,11 +11,11 @@ from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.latent_decoding import DecodingOptions, generate
 from fairseq_ami.generation.latent_space import Progress, interpolate, nearest, posteriors, read_sentences
 from fairseq_ami.generation.random_streams import normal, stream_keys
-from fairseq_ami.metrics.text_vae import POSTERIOR_STREAM, PRIOR_STREAM, check_lengths
+from fairseq_ami.metrics.text_vae import POSTERIOR_STREAM, PRIOR_STREAM, WORD_STREAM, check_lengths
 from fairseq_ami.modules import DiagonalGaussian
 
-# streams of the sampled words
-PRIOR_WORDS, RECONSTRUCTION_WORDS, INTERPOLATION_WORDS = range(10, 13)
+# streams of the sampled words; those of the prior's sentences are vae-eval's
+RECONSTRUCTION_WORDS, INTERPOLATION_WORDS = range(10, 12)
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class LatentStudies:
     method: str = "greedy"
     options: DecodingOptions = DecodingOptions()
     seed: int = 1
-    batch_size: int = 512
+    batch_size: int = 1024
     max_tokens: int = 16_000
     progress: Progress = lambda items, what: items
 
@@ -45,7 +45,7 @@ class LatentStudies:
         found: List[str] = []
         for ids in self.progress(list(torch.arange(count).split(self.batch_size)), "sentences"):
             z = normal(stream_keys(self.seed, 0, PRIOR_STREAM, ids, 1), 1, self.model.latent_dim)[:, 0]
-            found += self._decode(z, ids, 1, PRIOR_WORDS)
+            found += self._decode(z, ids, 1, WORD_STREAM)
         return found
 
     def reconstruct(self, lines: Sequence[str], samples: int, where: str) -> List[Dict[str, Any]]:

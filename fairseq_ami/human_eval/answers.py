@@ -26,6 +26,7 @@ class KeyItem:
 class Key:
     study: str
     count: int  # histories drawn: items of every pair before identical ones were dropped
+    pairs: List[Pair]
     items: Dict[int, KeyItem]
 
 
@@ -53,7 +54,10 @@ def read_key(path: str) -> Key:
             if {entry["left"], entry["right"]} != {first, second}:
                 raise ValueError(f"item {entry['item']} shows other systems than its pair")
             items[entry["item"]] = KeyItem(entry["set"], (first, second), entry["left"], entry["identical"])
-        return Key(content["study"], content["count"], items)
+        pairs = [(first, second) for first, second in content["pairs"]]
+        if {*pairs} != {item.pair for item in items.values()}:
+            raise ValueError("its pairs are not those of its items")
+        return Key(content["study"], content["count"], pairs, items)
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, AMIError):
             raise

@@ -37,7 +37,7 @@ class PairScore:
 
 
 def score(key: Key, rows: Sequence[Row]) -> List[PairScore]:
-    """Scores of all pairs, in the key's order."""
+    """Scores of all pairs, in the order in which they were asked for."""
     judges: Dict[int, Set[str]] = defaultdict(set)  # of each set
     counts = {number: [0, 0, 0] for number in key.items}  # item -> wins, losses, ties
     for row in rows:
@@ -45,19 +45,14 @@ def score(key: Key, rows: Sequence[Row]) -> List[PairScore]:
         judges[item.set].add(row.judge)
         if row.answer:
             counts[row.item][_outcome(row.answer, item)] += 1
-    pairs: Dict[Pair, List[int]] = defaultdict(list)
-    for number, item in key.items.items():
-        pairs[item.pair].append(number)
-    return [
-        _score_pair(
-            pair,
-            np.array([counts[number] for number in numbers]),
-            np.array([len(judges[key.items[number].set]) for number in numbers]),
-            identical=sum(key.items[number].identical for number in numbers),
-            dropped=key.count - len(numbers),
-        )
-        for pair, numbers in pairs.items()
-    ]
+    scores = []
+    for pair in key.pairs:
+        numbers = [number for number, item in key.items.items() if item.pair == pair]
+        answers = np.array([counts[number] for number in numbers])
+        expected = np.array([len(judges[key.items[number].set]) for number in numbers])
+        identical = sum(key.items[number].identical for number in numbers)
+        scores.append(_score_pair(pair, answers, expected, identical, dropped=key.count - len(numbers)))
+    return scores
 
 
 def _outcome(answer: str, item: KeyItem) -> int:

@@ -91,7 +91,7 @@ def draw_items(
         drop_identical: leave out the items whose two replies are the same (the rest is balanced).
 
     Raises:
-        AMIError: fewer histories than *count*, or nothing left to judge.
+        AMIError: fewer histories than *count*, or nothing left to judge of a pair or in a set.
     """
     lines = draw_lines(len(histories), count, seed)
     inputs = json.dumps([list(map(list, histories)), {name: list(texts) for name, texts in replies.items()}])
@@ -102,6 +102,8 @@ def draw_items(
         texts = [replies[name] for name in pair]
         places = list(enumerate(lines))
         kept = [(at, line) for at, line in places if not (drop_identical and _same(*(text[line] for text in texts)))]
+        if not kept:
+            raise AMIError(f"{' and '.join(pair)} say the same to all of the drawn histories: nothing is left to judge")
         for (at, line), side in zip(kept, _sides(len(kept), generator)):
             both = (texts[side][line], texts[1 - side][line])
             entry = {"line": line + 1, "pair": pair, "left": pair[side], "turns": histories[line], "replies": both}
@@ -133,8 +135,9 @@ def fingerprint(items: Sequence[Item], question: str) -> str:
     return "s" + hashlib.sha256(shown.encode()).hexdigest()[:12]  # the letter: no spreadsheet takes it for a number
 
 
-def make_key(items: Sequence[Item], question: str, **about: Any) -> Dict[str, Any]:
+def make_key(items: Sequence[Item], pairs: Sequence[Pair], question: str, **about: Any) -> Dict[str, Any]:
     """The key: everything that the pages leave out. *about* is kept beside it (files, seed, ...)."""
     counts = Counter(item.set for item in items)
+    sets = [counts[number] for number in sorted(counts)]
     content = {"study": fingerprint(items, question), "question": question, **about}
-    return {**content, "sets": [counts[number] for number in sorted(counts)], "items": [i.hidden() for i in items]}
+    return {**content, "sets": sets, "pairs": [list(pair) for pair in pairs], "items": [i.hidden() for i in items]}

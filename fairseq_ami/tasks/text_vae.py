@@ -11,6 +11,7 @@ from fairseq.data import Dictionary
 from fairseq.dataclass import FairseqDataclass
 from fairseq.distributed import utils as distributed_utils
 from fairseq.logging import metrics
+from fairseq.models import ARCH_MODEL_REGISTRY
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING
 from torch import Tensor
@@ -27,6 +28,9 @@ from fairseq_ami.tasks import patience, start
 from fairseq_ami.tasks.settings import RunSettings, check_settings
 
 logger = logging.getLogger(__name__)
+
+# settings that decide which weights there are, or what they mean
+SIZES = ("latent_dim", "embed_dim", "hidden_size", "ffn_dim", "num_layers", "attention_heads", "critic", "bow_hidden")
 
 
 @dataclass
@@ -240,7 +244,11 @@ def _check_same_model(model_cfg: Any, path: str) -> None:
     saved = part_of(read_checkpoint(path, "checkpoint to resume from", lazily=True), "model")
     if "latent_dim" not in saved:
         raise AMIError(f"{path} is no checkpoint of a text VAE: pass another --save-dir or --restore-file")
-    for name in ("latent_dim", "embed_dim", "hidden_size", "num_layers", "critic", "bow_hidden"):
+    arch = saved.get("arch") or saved.get("_name")
+    asked = getattr(model_cfg, "arch", None) or getattr(model_cfg, "_name", None)
+    if ARCH_MODEL_REGISTRY.get(arch) is not ARCH_MODEL_REGISTRY.get(asked):
+        raise AMIError(f"{path} is of --arch {arch}, not {asked}: resume with the same, or choose another --save-dir")
+    for name in SIZES if str(saved.get("critic")) == "none" else (*SIZES, "critic_hidden", "critic_layers"):
         before, now = saved.get(name), getattr(model_cfg, name, None)
         if before is not None and now is not None and str(before) != str(now):
             flag = "--" + name.replace("_", "-")

@@ -11,7 +11,7 @@ from fairseq_ami.human_eval.sheet import ANSWERS
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `browser`)")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-HOSTILE = """<!-- <script >document.title = 'hacked'</script><img src=x onerror="document.title = 'hacked'"> </script> &amp;"""
+HOSTILE = """<!-- <script >document.title = 'hacked'</script><img src=x onerror="document.title = 1"> </script> &amp;"""
 ITEMS = 8
 
 

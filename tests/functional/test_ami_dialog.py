@@ -192,7 +192,8 @@ def test_exported_networks(direction: str, folder: Path, pair: Path, stock: Dict
     want = lines(decode(data, stock[direction], tmp_path, *PLUGGED), "H")
     for name in ("plain.pt", "plain/model.pt"):
         assert lines(decode(data, tmp_path / name, tmp_path), "H") == want
-    assert len(list((tmp_path / "plain").glob("dict.*.txt"))) == 2
+    names = {"forward": ("hist", "reply"), "backward": ("context", "last")}[direction]
+    assert {path.name for path in (tmp_path / "plain").glob("dict.*")} == {f"dict.{name}.txt" for name in names}
 
 
 def test_hub(folder: Path, pair: Path, stock: Dict[str, Path], tmp_path: Path) -> None:

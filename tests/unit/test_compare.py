@@ -61,7 +61,7 @@ def test_page_shows_texts_as_they_are(command, tmp_path):
     parser.handle_starttag = lambda tag, _: shown.append(tag) if tag == "script" else None
     parser.feed(page)
     assert "script" not in shown and "http:" not in page and "https:" not in page
-    for text in (FILES["ami"] + FILES["plain"][:2] + ["<b> & $x", "Line 1", "TF + AMI", "(empty)"]):
+    for text in FILES["ami"] + FILES["plain"][:2] + ["<b> & $x", "Line 1", "TF + AMI", "(empty)"]:
         assert text in shown
 
 

@@ -134,7 +134,7 @@ def test_identical_replies_are_kept_or_dropped():
         items = draw_items([["h"]] * 3, replies, [("x", "y")], 3, drop_identical=drop)
         assert sorted(item.line for item in items) == left
         assert [item.line for item in items if item.identical] == [1] * (not drop)
-    with pytest.raises(AMIError, match="no item is left for set 1"):
+    with pytest.raises(AMIError, match="x and y say the same"):
         draw_items([["h"]], {"x": ["a"], "y": ["a"]}, [("x", "y")], 1, drop_identical=True)
 
 
@@ -285,6 +285,33 @@ def test_the_judges_files_name_no_system(study):
     rows = sheet(folder)
     assert all(side.startswith(("'=apple", "pear")) for row in rows for side in (row["left"], row["right"]))
     assert all(row["history"].startswith("[A] =hello") and row["history"].endswith("\n[B] you") for row in rows)
+
+
+def test_several_pairs(tmp_path):
+    """Planted: the last system beats the first always, and ties with the second."""
+    names = ["Alpha", "Beta", "Gamma"]
+    for name in names:
+        (tmp_path / name).write_text("".join(f"{len(name)} {name[1]} {line}\n" for line in range(10)))
+    (tmp_path / "histories").write_text("hi __eou__\n" * 10)
+    systems = [part for name in names for part in ("--system", f"{name}={tmp_path}/{name}")]
+    common = ["--histories", f"{tmp_path}/histories", *systems, "--count", "9", "--out", f"{tmp_path}/study"]
+    assert cli.main(["human-eval", "prepare", *common]) == 0
+    files = []
+    for number in (1, 2):
+        rows = sheet(tmp_path / "study", number)
+        for row in rows:
+            systems = {row[side].split()[1]: side for side in ("left", "right")}
+            row["answer"] = "tie" if {*systems} == {"a", "e"} else systems["a"] if "a" in systems else "left"
+        files.append(tmp_path / f"{number}.csv")
+        with open(files[-1], "w", newline="") as out:
+            writer = csv.DictWriter(out, rows[0])
+            writer.writeheader()
+            writer.writerows({**row, "judge": "Anna"} for row in rows)
+    found = scores(tmp_path / "study", *map(str, files))
+    assert [(p["pair"], p["wins"], p["losses"], p["ties"]) for p in found] == [
+        (["Gamma", "Alpha"], 9, 0, 0),
+        (["Gamma", "Beta"], 0, 0, 9),
+    ]
 
 
 def test_identical_replies_are_reported(study, capsys):

@@ -11,7 +11,6 @@ from unit.tiny_vae import KINDS, make_batch, make_criterion, make_task, make_vae
 
 from fairseq_ami.criterions import vae_mine_elbo
 from fairseq_ami.criterions.vae_mine_elbo import VAEMineELBO, VAEStep
-from fairseq_ami.criterions.vae_report import MomentsMeter
 from fairseq_ami.errors import AMIError
 
 SENTENCES = [[0, 2, 1, 3], [3], [1, 1, 0], [2, 0], [3, 2]]
@@ -378,14 +377,13 @@ def test_active_units_over_the_whole_set():
 
 
 def test_active_units_far_from_the_origin():
-    """Sums of squares in float64: a variance of 0.02 is seen beside a mean of 100."""
-    meter = MomentsMeter()
-    means = torch.tensor([[100.0, 100.0], [100.2, 100.05]]).double()
-    for row in means:
-        meter.update(1, row, row**2)
-    copy = MomentsMeter()
-    copy.load_state_dict(meter.state_dict())
-    assert meter.smoothed_value == copy.smoothed_value == 1  # 0.02, and 0.00125
+    """Sums of squares in float64: a variance of 0.02 is seen beside a mean of 100, and 0.00125 is not."""
+    rows = torch.tensor([[100.0, 100.0], [100.2, 100.05]]).double()
+    plain = {"loss": 0.0, "reconstruction": 0.0, "kl": 0.0, "nsentences": 1, "ntokens": 1}
+    with metrics.aggregate(new_root=True) as found:
+        for row in rows:
+            VAEMineELBO.reduce_metrics([{**plain, "mean_sum": row, "mean_square": row**2}])
+    assert found.get_smoothed_values()["au"] == 1
 
 
 def test_workers_are_summed_before_the_ratios(noise):
