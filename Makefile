@@ -63,7 +63,7 @@ export CHECK_MACHINE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test test-slow kenlm lint clean distclean
+.PHONY: help venv demo demo-vae test test-slow kenlm lint clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -91,6 +91,9 @@ $(STAMP): setup.py pyproject.toml constraints.txt fairseq_ami/version.py
 demo: $(READY)  ## the whole of AMI on an embedded corpus, on the CPU: a table and a figure at the end
 	@$(RUN_ENV) $(RUN) examples/toy/run_demo.py $(ARGS)
 
+demo-vae: $(READY)  ## a text VAE that collapses and VAE-MINE on an embedded corpus, on the CPU: table, figures, text
+	@$(RUN_ENV) $(RUN) examples/toy_vae/run_vae_demo.py $(ARGS)
+
 test: $(READY)  ## the tests of a few minutes
 	@$(RUN_ENV) $(RUN) -m pytest $(ARGS)
 
@@ -107,7 +110,7 @@ lint: $(READY)  ## ruff, if it is installed (extra `dev`)
 	else echo "ruff is not installed: $(RUN) -m pip install ruff" >&2; exit 1; fi
 
 clean:  ## remove builds, caches and the demo's output; the environment stays
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache demo-output
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache demo-output demo-vae-output
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
 
 distclean: clean  ## clean, and remove .venv and .kenlm too

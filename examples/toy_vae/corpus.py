@@ -1,20 +1,18 @@
 """The demo's corpus: sentences whose scene and order of words are global, and whose entropy is known exactly.
 
-A sentence is one of :data:`ORDERS` filled with words of one of :data:`SCENES` and a few words that all scenes share.
-Every choice is uniform and every sentence can be made in one way only, so all of them are equally likely: the entropy of a sentence is
-the logarithm of their number, and that of scene and order, which every sentence tells, is their mutual information
-with it.
+A sentence is one of :data:`ORDERS` filled with words of one of :data:`SCENES` and a trait that all scenes share. Every
+choice is uniform and every sentence can be made in one way only, so all of them are equally likely: the entropy of a
+sentence is the logarithm of their number. Every sentence tells its scene and its order, so the entropy of these two is
+their mutual information with it.
 
 A language model needs no latent variable here: the first words tell scene and order, and it can remember them.
 """
 
-import argparse
 import itertools
 import math
-import os
 from pathlib import Path
 from random import Random
-from typing import Dict, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Sequence
 
 # scene -> who / does / what / where, separated by commas
 SCENES = {
@@ -83,3 +81,13 @@ def draw(rng: Random) -> Choice:
 
     scene, order = one(list(SCENES)), one(ORDERS)
     return Choice(scene, order, {slot: one(words) for slot, words in slots(scene).items()})
+
+
+def write_corpus(folder: Path, seed: int, sizes: Dict[str, int] = SPLITS) -> None:
+    """Write each split and its scenes, ``SPLIT`` and ``SPLIT.scenes``, one line a sentence; they overlap by chance."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = Random(seed)
+    for split in sorted(sizes):
+        drawn = [draw(rng) for _ in range(sizes[split])]
+        (folder / split).write_text("".join(f"{choice.text}\n" for choice in drawn))
+        (folder / f"{split}.scenes").write_text("".join(f"{choice.scene}\n" for choice in drawn))

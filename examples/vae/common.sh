@@ -9,7 +9,7 @@ LIMIT=${LIMIT:-0}                     # take only the first so many sentences of
 SEED=${SEED:-1}
 MAX_EPOCH=${MAX_EPOCH:-40}
 ALPHA=${ALPHA:-1.5}                  # weight of the mutual information in vae-mine
-EXTRA=${EXTRA:-}                     # further hydra overrides, such as "common.bf16=true common.fp16_no_flatten_grads=true"
+EXTRA=${EXTRA:-}                     # further overrides, such as "++common.bf16=true ++common.fp16_no_flatten_grads=true"
 EVAL=${EVAL:-}                       # further options of fairseq-ami vae-eval, such as "--iw-samples 50 --samples 10000"
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 ROWS="lstm-lm vae vae-bow infovae cyclical lagging vae-mine"
@@ -33,15 +33,15 @@ download() {
 
 # the raw file of split $1: the file $2 if it is set, else the first of the names $3... in DATA, gzipped or not
 raw() {
-  local split=$1 given=$2 name; shift 2
+  local split=$1 given=$2 name ending; shift 2
   if [ -n "$given" ]; then
     [ -s "$given" ] || stop "there is no file $given for the split $split"
     echo "$given"; return
   fi
-  for name in "$@"; do for name in "$name" "$name.gz"; do
-    if [ -s "$DATA/$name" ]; then echo "$DATA/$name"; return; fi
+  for name in "$@"; do for ending in "" .gz; do
+    if [ -s "$DATA/$name$ending" ]; then echo "$DATA/$name$ending"; return; fi
   done; done
-  stop "DATA=$DATA has no ${split} text: none of $*, gzipped or not"
+  stop "DATA=$DATA has no $split text: none of $*, gzipped or not"
 }
 
 # raw file $2 -> $TEXT/$1, unless it is there; further options of prepare.py
@@ -84,7 +84,7 @@ train() {  # one row, up to MAX_EPOCH; called again it goes on where it stopped
   [ "$1" != vae-mine ] || own=("criterion.mi_weight=$ALPHA")
   mkdir -p "$run"
   # shellcheck disable=SC2086
-  fairseq-hydra-train --config-dir "$VAE/config" --config-name "$1" "common.user_dir='$(fairseq-ami user-dir)'" \
+  fairseq-hydra-train --config-dir "$VAE/config" --config-name base "+row=$1" "common.user_dir='$(fairseq-ami user-dir)'" \
     "task.data='$BIN'" "checkpoint.save_dir='$run'" "hydra.run.dir='$run/hydra'" "common.seed=$SEED" \
     "optimization.max_epoch=$MAX_EPOCH" "${own[@]}" $EXTRA 2>&1 | tee -a "$WORK/$1.log"
 }

@@ -77,4 +77,4 @@ def check_target(destdir: str, force: bool) -> None:
         raise AMIError(f"{destdir} is not empty: pass --force to replace it, or name another folder")
     foreign = [name for name in names if not _OURS.fullmatch(name)]
     if foreign:
-        raise AMIError(f"{destdir} holds files that dialog-prepare did not write ({foreign[0]}, ...): it is not replaced")
+        raise AMIError(f"{destdir} holds what dialog-prepare did not write ({foreign[0]}, ...): it is not replaced")

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     curves = kinds.add_parser("training", help="metrics over updates, from logs of fairseq-train")
     curves.add_argument("log", nargs="+", help="what fairseq-train printed, with --log-format simple or json")
     curves.add_argument("--metrics", required=True, metavar="NAME,...", help="such as kl,mi,au or vim_bound")
-    curves.add_argument("--kind", default="valid", help="lines: valid (default), train, train_inner, another split's name")
+    curves.add_argument("--kind", default="valid", help="lines: valid (default), train, train_inner, or a split")
     curves.add_argument("--name", nargs="+", metavar="TEXT", help="of the runs (default: their files)")
     plane = kinds.add_parser("latent", help="posterior means of a split in two dimensions (PCA)")
     plane.add_argument("checkpoint", help="of a text VAE")

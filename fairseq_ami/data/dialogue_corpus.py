@@ -106,9 +106,7 @@ def prepare(folder: str, splits: Dict[str, Sequence[str]], settings: Settings) -
             unknown = _binarise(work, os.path.join(folder, path), split, languages, dictionary, settings.workers)
             if REPLY in unknown:
                 counts[split].reply_words, counts[split].unknown_words = unknown[REPLY]
-    for path, languages in [*PAIRS.items(), ("", PAIRS[BACKWARD])]:  # an exported backward network looks in the first
-        for language in languages:
-            dictionary.save(os.path.join(folder, path, f"dict.{language}.txt"))
+    _save_dictionaries(dictionary, folder)
     shutil.rmtree(work)
     _write_report(os.path.join(folder, REPORT), splits, settings, counts, len(dictionary))
     return counts, len(dictionary)
@@ -194,6 +192,13 @@ def _dictionary(path: str, utterances: Iterable[str], settings: Settings) -> Dic
     dictionary.add_symbol(SEPARATOR)
     dictionary.pad_to_multiple_(8)
     return dictionary
+
+
+def _save_dictionaries(dictionary: Dictionary, folder: str) -> None:
+    # the export of a backward network looks for its dictionaries in the folder of the training data
+    for path, languages in [*PAIRS.items(), ("", PAIRS[BACKWARD])]:
+        for language in languages:
+            dictionary.save(os.path.join(folder, path, f"dict.{language}.txt"))
 
 
 def _binarise(

@@ -22,12 +22,15 @@ class SentenceDataset(FairseqDataset):
         sentences: fairseq's indexed data set.
         dictionary: its vocabulary.
         shuffle: sentences of one length in random order (fairseq shuffles the batches itself).
+        seed: of that order. Not numpy's state: fairseq seeds it with the epoch in which the process started, and a
+            resumed run would have other batches.
     """
 
-    def __init__(self, sentences: Any, dictionary: Dictionary, shuffle: bool):
+    def __init__(self, sentences: Any, dictionary: Dictionary, shuffle: bool, seed: int = 0):
         self.sentences = sentences
         self.dictionary = dictionary
         self.shuffle = shuffle
+        self.seed = seed
         lengths = np.asarray(sentences.sizes)
         self.lines = np.flatnonzero(lengths > 1)  # an empty line is the end symbol alone
         self.lengths = lengths[self.lines]
@@ -56,7 +59,9 @@ class SentenceDataset(FairseqDataset):
 
     def ordered_indices(self) -> np.ndarray:
         """By length; sentences of one length in random order when shuffling."""
-        order = np.random.permutation(len(self)) if self.shuffle else np.arange(len(self))
+        order = np.arange(len(self))
+        if self.shuffle:
+            np.random.default_rng(self.seed).shuffle(order)
         return order[np.argsort(self.lengths[order], kind="mergesort")]
 
     def collater(self, items: List[Dict[str, Any]]) -> Dict[str, Any]:
@@ -84,8 +89,8 @@ class SentenceDataset(FairseqDataset):
         self.sentences.prefetch([int(self.lines[index]) for index in indices])
 
 
-def load_sentences(path: str, dictionary: Dictionary, shuffle: bool = False) -> SentenceDataset:
-    """Read ``PATH.bin`` and ``PATH.idx``.
+def load_sentences(path: str, dictionary: Dictionary, shuffle: bool = False, seed: int = 0) -> SentenceDataset:
+    """Read ``PATH.bin`` and ``PATH.idx``; *shuffle* and *seed* as in :class:`SentenceDataset`.
 
     Raises:
         AMIError: no such data, or nothing but empty lines.
@@ -96,7 +101,7 @@ def load_sentences(path: str, dictionary: Dictionary, shuffle: bool = False) -> 
             f"there is no {os.path.basename(path)} data at {path}.bin: make it with `fairseq-preprocess --only-source "
             "--trainpref ... --validpref ... --testpref ... --destdir ...`"
         )
-    dataset = SentenceDataset(indexed, dictionary, shuffle)
+    dataset = SentenceDataset(indexed, dictionary, shuffle, seed)
     if len(dataset) == 0:
         raise AMIError(f"{path}.bin holds no sentence: all of its {dataset.empty} lines are empty")
     if dataset.empty:

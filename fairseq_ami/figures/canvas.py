@@ -30,7 +30,7 @@ def new_figure(width: float, height: float) -> Any:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise AMIError("figures need matplotlib: pip install matplotlib (--table prints the figures' numbers)") from error
+        raise AMIError("figures need matplotlib: pip install matplotlib (--table prints the numbers)") from error
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.1)
     FigureCanvasAgg(figure)

@@ -79,10 +79,11 @@ def draw(projection: Projection, colours: Union[Sequence[int], Sequence[str]]) -
 
 def _check_labels(names: List[str]) -> None:
     if len(names) > _MOST_LABELS:
-        raise AMIError(f"--labels: {len(names)} different labels cannot be told apart by colour, at most {_MOST_LABELS} can")
+        raise AMIError(f"--labels: {len(names)} different labels, at most {_MOST_LABELS} can be told apart by colour")
 
 
 def table(projection: Projection, lines: Sequence[int], name: str, colours: Sequence[Any]) -> str:
     """Tab-separated: line of the split, both coordinates, length or label."""
     rows = zip(lines, projection.points.tolist(), colours)
-    return "\n".join(["\t".join(["line", "pc1", "pc2", name]), *(f"{n}\t{p[0]:.4f}\t{p[1]:.4f}\t{c}" for n, p, c in rows)])
+    cells = [f"{line}\t{point[0]:.4f}\t{point[1]:.4f}\t{colour}" for line, point, colour in rows]
+    return "\n".join(["\t".join(["line", "pc1", "pc2", name]), *cells])

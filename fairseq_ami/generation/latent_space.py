@@ -43,7 +43,9 @@ def read_sentences(lines: Sequence[str], dictionary: Any, longest: int, where: s
         if not words:
             raise AMIError(f"{place}: the line is empty, and an empty sentence has no posterior: leave it out")
         if len(words) >= longest:
-            raise AMIError(f"{place}: {len(words)} words and the end symbol are more than the {longest} that the model reads")
+            raise AMIError(
+                f"{place}: {len(words)} words and the end symbol are more than the {longest} that the model reads"
+            )
         ids = [dictionary.index(word) for word in words]
         unknown.update((w, None) for w, i in zip(words, ids) if i == dictionary.unk() and w != dictionary.unk_word)
         found.append(torch.tensor([*ids, dictionary.eos()]))
@@ -100,7 +102,9 @@ class Neighbours:
     cosine: Tensor
 
 
-def nearest(queries: Tensor, means: Tensor, k: int, same: Callable[[int], Iterable[int]] = lambda query: ()) -> Neighbours:
+def nearest(
+    queries: Tensor, means: Tensor, k: int, same: Callable[[int], Iterable[int]] = lambda query: ()
+) -> Neighbours:
     """The rows of *means* with the largest cosine similarity (VAE-MINE section 5.6); ties in the order of the rows.
 
     Args:

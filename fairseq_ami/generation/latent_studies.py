@@ -1,4 +1,4 @@
-"""Text from a text VAE: from the prior, from posteriors, between two sentences, and nearest neighbours (VAE-MINE 5.5, 5.6)."""
+"""Text from a text VAE: from its prior, from posteriors, between sentences, near sentences (VAE-MINE 5.5, 5.6)."""
 
 from dataclasses import dataclass
 from typing import Any, Dict, Iterable, List, Sequence, Tuple

@@ -113,7 +113,8 @@ class PairedModel(BaseFairseqModel):
         asked = [getattr(task.cfg, "source_lang", None), getattr(task.cfg, "target_lang", None)]
         pair = getattr(args, "pair_languages", None)
         if pair is None:
-            set_args(args, pair_languages=asked, backward_languages=list(getattr(task, "backward_languages", asked[::-1])))
+            back = getattr(task, "backward_languages", asked[::-1])
+            set_args(args, pair_languages=asked, backward_languages=list(back))
             return "forward"
         back = list(getattr(args, "backward_languages", None) or list(pair)[::-1])
         if list(pair) == asked:

@@ -28,8 +28,8 @@ class AMIDialog(AMITranslation):
         super().__init__(cfg, src_dict, tgt_dict)
         if src_dict != tgt_dict:
             raise AMIError(
-                f"dialogue needs one dictionary: dict.{cfg.source_lang}.txt and dict.{cfg.target_lang}.txt in {cfg.data} "
-                "differ. Prepare the data with fairseq-ami dialog-prepare (fairseq-preprocess --joined-dictionary)"
+                f"dialogue needs one dictionary: dict.{cfg.source_lang}.txt and dict.{cfg.target_lang}.txt differ in "
+                f"{cfg.data}. Prepare the data with fairseq-ami dialog-prepare (fairseq-preprocess --joined-dictionary)"
             )
         if SEPARATOR not in src_dict:
             raise AMIError(

@@ -68,12 +68,10 @@ def prepare(model_cfg: Any, task_cfg: Any, backward_languages: List[str], resumi
     before = list(saved.get("backward_languages") or pair[::-1])
     if before != backward_languages:
         raise AMIError(
-            f"the backward network of {resuming} was trained for {' -> '.join(map(str, before))}, that of this run is "
-            f"for {' -> '.join(map(str, backward_languages))}: resume with the same --task (ami_translation, ami_dialog)"
+            f"the backward network of {resuming} was trained for {' -> '.join(before)}, that of this run is for "
+            f"{' -> '.join(backward_languages)}: resume with the same -s, -t and --task (ami_translation, ami_dialog)"
         )
-    set_args(
-        model_cfg, network_settings=saved["network_settings"], pair_languages=pair, backward_languages=before
-    )
+    set_args(model_cfg, network_settings=saved["network_settings"], pair_languages=pair, backward_languages=before)
     if task_cfg.reset_optimizer or state.get("last_optimizer_state") is None:
         if task_cfg.pretrain_updates or task_cfg.noise_updates:
             raise AMIError(

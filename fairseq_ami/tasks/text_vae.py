@@ -83,7 +83,7 @@ class TextVAETask(FairseqTask):
     def load_dataset(self, split: str, combine: bool = False, **kwargs: Any) -> None:
         """Read a split; empty lines are left out, with a warning that counts them."""
         path = os.path.join(self.cfg.data, split)
-        self.datasets[split] = load_sentences(path, self.dictionary, shuffle=split == "train")
+        self.datasets[split] = load_sentences(path, self.dictionary, split == "train", self.cfg.seed)
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
         """Build the model; when training, check the settings and what there is to resume.

@@ -2,6 +2,7 @@
 
 import filecmp
 import json
+import logging
 import math
 import random
 import shutil
@@ -39,7 +40,8 @@ def write_dialogues(path: Path, count: int, seed: int) -> Path:
 @pytest.fixture(scope="module")
 def folder(home: Path) -> Path:
     """What dialog-prepare makes of toy dialogues."""
-    texts = [f"--{s}={write_dialogues(home / f'{s}.talk', n, n)}" for s, n in (("train", 30), ("valid", 6), ("test", 5))]
+    sizes = {"train": 30, "valid": 6, "test": 5}
+    texts = [f"--{split}={write_dialogues(home / f'{split}.talk', n, n)}" for split, n in sizes.items()]
     argv = ["dialog-prepare", "--format", "dailydialog", *texts, "--destdir", str(home / "dialog")]
     assert cli.main(argv) == 0
     return home / "dialog"
@@ -234,7 +236,7 @@ def test_wrong_starts(folder: Path, stock: Dict[str, Path], pair: Path, tmp_path
     fails(attempt(folder, *exchanged), "translates context -> last", "hist -> reply")
     fails(attempt(folder / "backward"), "the backward network's own data")
     shutil.copy(pair, tmp_path / "run" / "checkpoint_last.pt")
-    fails(attempt(folder, task="ami_translation"), "trained for context -> last", "the same --task")
+    fails(attempt(folder, task="ami_translation"), "trained for context -> last", "the same -s, -t and --task")
     bare = tmp_path / "bare"
     shutil.copytree(folder, bare)
     for name in ("hist", "reply"):
@@ -245,8 +247,12 @@ def test_wrong_starts(folder: Path, stock: Dict[str, Path], pair: Path, tmp_path
     fails(attempt(bare), "one dictionary", "--joined-dictionary")
 
 
-def test_reranking_is_for_translation(folder: Path, pair: Path, tmp_path: Path, capsys: Any) -> None:
+def test_reranking_is_for_translation(
+    folder: Path, pair: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It would score whole histories given replies alone."""
+    monkeypatch.setattr(logging.root, "handlers", [])  # the verb sets up its own messages
+    monkeypatch.setattr(logging.root, "level", logging.root.level)
     argv = ["rerank", folder, "--path", pair, "--output", tmp_path / "out", "--cpu", "-s", "hist", "-t", "reply"]
     assert cli.main([str(word) for word in argv]) == 2
     assert "is a pair for dialogue" in capsys.readouterr().err and not (tmp_path / "out").exists()

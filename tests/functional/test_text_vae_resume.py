@@ -50,7 +50,7 @@ def test_killed_and_resumed(case: str, vae_data: Path, tmp_path: Path) -> None:
         assert state["decoder"]["param_groups"][0]["lr"] == state["encoder"]["param_groups"][0]["lr"] < 0.5
         assert state["critic"]["param_groups"][0]["lr"] == 0.01
     if case == "inner loop":
-        assert (counts["inner"], counts["outer"], trackers["lagging"]["steps"]) == (18, 2, 4) or counts["outer"] > 2
+        assert counts["inner"] + counts["outer"] == UPDATES and counts["outer"] >= 2
     if case == "lagging with validation":
         assert sum(trackers["lagging"]["_validation"]) > 0  # written between a validation and the next update
 

@@ -204,10 +204,12 @@ def test_what_cannot_be_made(name, vae, data, capsys):
 
 
 def test_other_checkpoints_are_refused(language_model, vae, data, tmp_path, capsys):
-    (tmp_path / "text").write_text("no checkpoint")
+    state = torch.load(vae, weights_only=False)
+    state["cfg"]["task"]["_name"] = "translation"
+    torch.save(state, tmp_path / "other.pt")
     for argv, message in (
         ([language_model, "--reconstruct", "test:1"], "is a language model: it has no posterior"),
-        ([tmp_path / "text", "--prior", "1"], "not a fairseq checkpoint"),
+        ([tmp_path / "other.pt", "--prior", "1"], "is no checkpoint of the task text_vae"),
     ):
         assert cli.main(["vae-sample", *map(str, argv), "--cpu", "--data", str(data)]) == 2
         assert message in capsys.readouterr().err

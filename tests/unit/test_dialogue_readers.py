@@ -80,7 +80,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_words() -> None:
     """Spaces and punctuation split; what looks like a special symbol falls apart."""
-    assert tokenize("I'm  fine...(42%) <sep> Ünï_cøde</s>") == "I ' m fine . . . ( 42 % ) < sep > Ünï_cøde < / s >"
+    want = "I ' m fine . . . ( 42 % ) < sep > Ünï_cøde < / s >"
+    assert tokenize("I'm  fine...(42%) <sep> Ünï_cøde</s>") == want
     assert tokenize("Hé \t LLO!", lowercase=True) == "hé llo !"
     assert tokenize("  ") == ""
 
@@ -90,8 +91,8 @@ def test_words() -> None:
 
 def run(tmp_path: Path, *extra: object, form: str = "parlai", text: str = PARLAI, name: str = "out") -> int:
     (tmp_path / "train.txt").write_text(text)
-    argv = ["dialog-prepare", "--format", form, "--train", tmp_path / "train.txt", "--destdir", tmp_path / name, *extra]
-    return cli.main([str(word) for word in argv])
+    argv = ["dialog-prepare", "--format", form, "--train", tmp_path / "train.txt", "--destdir", tmp_path / name]
+    return cli.main([str(word) for word in (*argv, *extra)])
 
 
 def rows(folder: Path, pair: str, language: str, dictionary: Dictionary) -> list:
@@ -131,7 +132,8 @@ def test_folder_written_out(tmp_path: Path) -> None:
 
 def test_reverse_of_a_batch_is_the_backward_networks_data(tmp_path: Path) -> None:
     """What the minimax scores is what a stock network is pretrained on."""
-    assert run(tmp_path, "--history", 3, form="dailydialog", text=DAILY * 3 + "a __eou__ b __eou__ c __eou__ d __eou__") == 0
+    text = DAILY * 3 + "a __eou__ b __eou__ c __eou__ d __eou__"
+    assert run(tmp_path, "--history", 3, form="dailydialog", text=text) == 0
     out = tmp_path / "out"
     dictionary = Dictionary.load(str(out / "dict.hist.txt"))
     def load(folder: Path, source: str, target: str):

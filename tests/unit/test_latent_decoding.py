@@ -194,7 +194,8 @@ def test_incremental_decoding_equals_one_pass(kind):
                 condition = model.decoder.reorder_condition(condition, order)
                 model.decoder.reorder_incremental_state_scripting(state, order)
             step = model.decoder(tokens[:, :length], encoder_out=condition, incremental_state=state)[0]
-            torch.testing.assert_close(step[:, -1], whole[:, length - 1], rtol=1e-6, atol=1e-6)  # positions are in float32
+            # the Transformer's positions are in float32
+            torch.testing.assert_close(step[:, -1], whole[:, length - 1], rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("method", ["greedy", "sample", "beam"])

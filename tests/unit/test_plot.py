@@ -14,21 +14,21 @@ from fairseq_ami.figures import latent, training
 from fairseq_ami.figures.canvas import check_path
 
 SIMPLE = """\
-2026-01-02 03:04:05 | INFO | fairseq_cli.train | begin validation on "valid" subset
-2026-01-02 03:04:05 | INFO | train_inner | epoch 001:    100 / 1315 loss=272.8, kl=9.5, ppl=3994.3, num_updates=100, wall=18
-2026-01-02 03:04:05 | INFO | valid | epoch 001 | valid on 'valid' subset | loss 213.7 | kl 1.967 | mi -0.2 | num_updates 100
-2026-01-02 03:04:05 | INFO | train | epoch 001 | loss 240.5 | kl 1.5 | num_updates 100 | clip 53.3
-2026-01-02 03:04:05 | INFO | valid | epoch 002 | valid on 'valid' subset | loss inf | kl 2.5 | mi 1e-05 | num_updates 200
+2026-01-02 03 | INFO | fairseq_cli.train | begin validation on "valid" subset
+2026-01-02 03 | INFO | train_inner | epoch 001:    100 / 1315 loss=272.8, kl=9.5, ppl=3994.3, num_updates=100, wall=18
+2026-01-02 03 | INFO | valid | epoch 001 | valid on 'valid' subset | loss 213.7 | kl 1.967 | mi -0.2 | num_updates 100
+2026-01-02 03 | INFO | train | epoch 001 | loss 240.5 | kl 1.5 | num_updates 100 | clip 53.3
+2026-01-02 03 | INFO | valid | epoch 002 | valid on 'valid' subset | loss inf | kl 2.5 | mi 1e-05 | num_updates 200
 """
 JSON = """\
-2026-01-02 03:04:05 | INFO | train_inner | {"epoch": 1, "update": 0.03, "loss": "272.8", "kl": "9.5", "num_updates": "100"}
-2026-01-02 03:04:05 | INFO | valid | {"epoch": 1, "valid_loss": "213.7", "valid_kl": "1.967", "valid_num_updates": "100"}
-2026-01-02 03:04:05 | INFO | train | {"epoch": 1, "train_loss": "240.5", "train_kl": "1.5", "train_num_updates": "100"}
-2026-01-02 03:04:05 | INFO | valid | {"epoch": 2, "valid_kl": "3.5", "valid_au": "7", "valid_num_updates": "200"}
-2026-01-02 03:04:05 | INFO | valid | {"epoch": 2, "valid_kl": "2.5", "valid_au": "8", "valid_num_updates": "200"}
-2026-01-02 03:04:05 | INFO | valid | {"epoch": 3, "valid_kl": "2
+2026-01-02 03 | INFO | train_inner | {"epoch": 1, "update": 0.03, "loss": "272.8", "kl": "9.5", "num_updates": "100"}
+2026-01-02 03 | INFO | valid | {"epoch": 1, "valid_loss": "213.7", "valid_kl": "1.967", "valid_num_updates": "100"}
+2026-01-02 03 | INFO | train | {"epoch": 1, "train_loss": "240.5", "train_kl": "1.5", "train_num_updates": "100"}
+2026-01-02 03 | INFO | valid | {"epoch": 2, "valid_kl": "3.5", "valid_au": "7", "valid_num_updates": "200"}
+2026-01-02 03 | INFO | valid | {"epoch": 2, "valid_kl": "2.5", "valid_au": "8", "valid_num_updates": "200"}
+2026-01-02 03 | INFO | valid | {"epoch": 3, "valid_kl": "2
 """
-HYDRA = "[2026-01-02 03:04:05,968][train_inner][INFO] - epoch 001:      5 / 9 loss=2.5, kl=0.8658, num_updates=5, wall=2\n"
+HYDRA = "[2026-01-02 03][train_inner][INFO] - epoch 001:      5 / 9 loss=2.5, kl=0.8658, num_updates=5, wall=2\n"
 
 
 @pytest.fixture(autouse=True)
