@@ -53,12 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     machine.add_argument("--cpu", action="store_true", help="leave a GPU alone")
     machine.add_argument("--markdown", action="store_true", help="print tables for a document")
     machine.add_argument("--json", metavar="FILE", help="write everything here as well")
-    machine.add_argument("--output", metavar="FILE", help="write the sentences of --prior here, one a line, not to stdout")
+    machine.add_argument("--output", metavar="FILE", help="write the sentences of --prior here, one a line")
 
 
 _WHERE = "a text file, '-' (stdin), or lines of a split such as test:1,4-6"
 _INTERPOLATE = "decode points on the line between the posterior means of two sentences; may be repeated"
-_BF16_HELP = "decoder in bfloat16: faster where the machine computes in it; a few words come out otherwise"
+_BF16_HELP = "decoder in bfloat16: faster where the machine computes in it; other samples of the same quality"
 
 
 def run(args: argparse.Namespace) -> int:

@@ -67,13 +67,15 @@ def test_plateau():
     """Every validation that is no better halves the rate of those who follow, and of nobody else."""
     optimizer = vae_optimizer(critic_lr=0.01)
     schedule = plateau(optimizer)
+    optimizer.start_update("joint", PLAYERS)
     found = []
     for epoch, loss in enumerate((9.0, 8.0, 8.5, 7.0, 7.5), 1):
         schedule.step(epoch, loss)
         found.append(optimizer.get_lr())
     assert found == [0.5, 0.5, 0.25, 0.25, 0.125]
-    optimizer.start_update("joint", PLAYERS)
     assert rates(optimizer) == {"encoder": 0.125, "decoder": 0.125, "critic": 0.01}
+    optimizer.set_lr(0.3)
+    assert rates(optimizer) == {"encoder": 0.3, "decoder": 0.3, "critic": 0.01}
 
 
 def test_plateau_goes_on_after_a_checkpoint():
