@@ -3,9 +3,10 @@
 import argparse
 from typing import List, Sequence
 
-from fairseq_ami.cli.human_eval import add_texts, positive, read_texts
-from fairseq_ami.cli.metrics import aligned_lines
+from fairseq_ami.cli.arguments import positive
+from fairseq_ami.cli.human_eval import add_texts, read_texts
 from fairseq_ami.cli.output import write_atomically
+from fairseq_ami.cli.texts import aligned_lines
 from fairseq_ami.errors import AMIError
 from fairseq_ami.human_eval.sheet import draw_lines
 from fairseq_ami.human_eval.side_by_side import Example, as_html, as_markdown

@@ -9,8 +9,9 @@ from itertools import combinations
 from typing import Dict, List, Sequence, Tuple
 
 import fairseq_ami
-from fairseq_ami.cli.metrics import aligned_lines, plain, read_lines, warn_of_subwords
+from fairseq_ami.cli.arguments import positive
 from fairseq_ami.cli.output import write_atomically
+from fairseq_ami.cli.texts import aligned_lines, plain, read_lines, warn_of_subwords
 from fairseq_ami.errors import AMIError
 from fairseq_ami.human_eval.answers import read_answers, read_key
 from fairseq_ami.human_eval.page import render_page, render_sheet
@@ -48,13 +49,6 @@ def add_texts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--system", required=True, action="append", metavar="NAME=FILE", help=help_system)
     help_separator = f"between the turns of a history (default: {SEPARATOR})"
     parser.add_argument("--separator", default=SEPARATOR, metavar="TOKEN", help=help_separator)
-
-
-def positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is below 1")
-    return value
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,12 +5,14 @@ import json
 import logging
 import os
 import sys
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence
 
 from sacrebleu.metrics import BLEU
 
 import fairseq_ami
+from fairseq_ami.cli.arguments import at_least
 from fairseq_ami.cli.output import write_atomically
+from fairseq_ami.cli.texts import aligned_lines, markdown, plain, read_lines, warn_of_subwords
 from fairseq_ami.errors import AMIError
 from fairseq_ami.metrics.comparison import Comparison, Estimate, compare
 from fairseq_ami.metrics.word_vectors import WordVectors, read_vectors, train_vectors
@@ -27,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     vectors = parser.add_mutually_exclusive_group()
     vectors.add_argument("--vectors", metavar="FILE", help="word vectors of GloVe or word2vec, as text")
     vectors.add_argument("--train-text", metavar="FILE", help="train word vectors on this text (needs gensim)")
-    parser.add_argument("--bootstrap", type=count, default=1000, metavar="N", help="resampled sets; 0: no intervals")
+    parser.add_argument("--bootstrap", type=at_least(0), default=1000, metavar="N", help="resampled sets, 0 for none")
     parser.add_argument(
         "--seed", type=int, default=1, help="of resampling and training; sacreBLEU's test takes SACREBLEU_SEED"
     )
@@ -36,13 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", metavar="FILE", help="write everything to this file as well")
     parser.add_argument("--markdown", metavar="FILE", help="write the tables to this file as well")
-
-
-def count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below 0")
-    return value
 
 
 def run(args: argparse.Namespace) -> int:
@@ -88,50 +83,6 @@ def named_paths(entries: Sequence[str]) -> Dict[str, str]:
             raise AMIError(f"--hypotheses: two systems are called {name}: name them with NAME=FILE")
         paths[name] = path
     return paths
-
-
-def read_lines(path: str) -> List[str]:
-    """Lines of a text file; empty ones count.
-
-    Raises:
-        AMIError: unreadable, empty, or not UTF-8 (file and line).
-    """
-    try:
-        with open(path, "rb") as file:
-            lines = file.read().split(b"\n")  # not splitlines: text may hold other line separators
-    except OSError as error:
-        raise AMIError(f"the text {path} cannot be read: {error}") from error
-    if not lines[-1]:
-        lines.pop()
-    if not lines:
-        raise AMIError(f"the text {path} is empty")
-    texts = []
-    for number, line in enumerate(lines, 1):
-        try:
-            texts.append(line.decode("utf-8").rstrip("\r"))
-        except UnicodeDecodeError as error:
-            raise AMIError(f"{path}, line {number} is not UTF-8: {error}") from error
-    return texts
-
-
-def aligned_lines(path: str, reference_path: str, wanted: int) -> List[str]:
-    """The same, of as many lines as the references.
-
-    Raises:
-        AMIError: of another number of lines.
-    """
-    lines = read_lines(path)
-    if len(lines) != wanted:
-        raise AMIError(f"{path} has {len(lines)} lines, {reference_path} has {wanted}: each line needs its partner")
-    return lines
-
-
-def warn_of_subwords(texts: Dict[str, List[str]]) -> None:
-    """Word metrics of subwords mean something else, and nothing else would show it."""
-    for name, lines in texts.items():
-        pieces = sum(word.endswith("@@") or word.startswith("\u2581") for line in lines for word in line.split())
-        if pieces:
-            print(f"warning: {name} has {pieces} subwords (@@ or \u2581): undo them first", file=sys.stderr)
 
 
 def load_vectors(args: argparse.Namespace, texts: Sequence[Sequence[str]]) -> Optional[WordVectors]:
@@ -196,14 +147,3 @@ def notes(found: Comparison) -> List[str]:
     if found.draws and len(found.systems) > 1:
         lines.append("p of bleu: sacreBLEU's paired bootstrap test.")
     return lines
-
-
-def plain(rows: List[List[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
-
-
-def markdown(rows: List[List[str]]) -> str:
-    escaped: List[Tuple[str, ...]] = [tuple(text.replace("|", "\\|") for text in row) for row in rows]
-    lines = [f"| {' | '.join(row)} |" for row in escaped]
-    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])

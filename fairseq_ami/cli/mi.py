@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from fairseq_ami.cli.arguments import above_zero, fraction, positive
 from fairseq_ami.cli.output import write_atomically
 from fairseq_ami.errors import AMIError
 from fairseq_ami.metrics.estimation import ESTIMATORS, Estimate, EstimationSettings, estimate, part_sizes
@@ -50,27 +51,6 @@ def estimators(text: str) -> List[str]:
         if name not in ESTIMATORS:
             raise argparse.ArgumentTypeError(f"unknown {name!r}: choose from {', '.join(ESTIMATORS)}, or all")
     return names
-
-
-def positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return value
-
-
-def above_zero(text: str) -> float:
-    value = float(text)
-    if not 0.0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
-
-
-def fraction(text: str) -> float:
-    value = float(text)
-    if not 0.0 < value < 1.0:
-        raise argparse.ArgumentTypeError(f"{text} does not lie between 0 and 1")
-    return value
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from typing import Any, List
 import torch
 from tqdm import tqdm
 
-from fairseq_ami.cli.mi import positive
+from fairseq_ami.cli.arguments import positive
 from fairseq_ami.errors import AMIError
 from fairseq_ami.figures import latent, training
 from fairseq_ami.figures.canvas import check_path, save
@@ -77,7 +77,7 @@ def plot_latent(args: argparse.Namespace) -> int:
     Raises:
         AMIError: a checkpoint without posterior, or data and labels that do not fit.
     """
-    from fairseq_ami.cli.vae_eval import check_checkpoint, load
+    from fairseq_ami.cli.text_vae import check_checkpoint, load
     from fairseq_ami.data.sentences import SentenceDataset
     from fairseq_ami.generation.latent_space import posteriors
     from fairseq_ami.metrics.text_vae import check_lengths

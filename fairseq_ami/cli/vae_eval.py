@@ -8,19 +8,17 @@ import os
 import sys
 from typing import Any, Dict, Iterable, Iterator, List, Optional
 
-import torch
-from fairseq import checkpoint_utils
 from tqdm import tqdm
 
 import fairseq_ami
-from fairseq_ami.checkpoints import part_of, read_checkpoint
+from fairseq_ami.cli.arguments import at_least
 from fairseq_ami.cli.output import write_atomically
+from fairseq_ami.cli.text_vae import check_checkpoint, load
 from fairseq_ami.errors import AMIError
 from fairseq_ami.metrics.generated_text import METHODS, GeneratedTextJudge, dataset_sentences, sentences_from_prior
 from fairseq_ami.metrics.ngram_lm import KenLM, NGramError, temporary_folder
 from fairseq_ami.metrics.text_vae import Settings, measure
 from fairseq_ami.metrics.text_vae_report import Row, tables
-from fairseq_ami.models.text_vae import TextVAE
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,16 +26,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="DIR", help="binarised data with the training's dictionary")
     parser.add_argument("--subset", default="test", help="split to measure on (default: test)")
     parser.add_argument("--name", nargs="+", metavar="TEXT", help="what the table calls the checkpoints")
-    parser.add_argument("--iw-samples", type=_at_least(0), default=500, metavar="N", help=_IW_HELP)
-    parser.add_argument("--mi-batch", type=_at_least(2), default=32, metavar="N", help=_BATCH_HELP)
+    parser.add_argument("--iw-samples", type=at_least(0), default=500, metavar="N", help=_IW_HELP)
+    parser.add_argument("--mi-batch", type=at_least(2), default=32, metavar="N", help=_BATCH_HELP)
     text = parser.add_argument_group("generated text")
     text.add_argument("--no-generation", action="store_true", help="leave out FPPL and RPPL")
-    text.add_argument("--samples", type=_at_least(1), default=100_000, metavar="N", help="sentences (default: 100000)")
+    text.add_argument("--samples", type=at_least(1), default=100_000, metavar="N", help="sentences (default: 100000)")
     text.add_argument("--decoding", nargs="+", choices=list(METHODS), default=list(METHODS), help="default: both")
-    text.add_argument("--max-len", type=_at_least(1), metavar="N", help="most words a sentence (default: the model's)")
+    text.add_argument("--max-len", type=at_least(1), metavar="N", help="most words a sentence (default: the model's)")
     text.add_argument("--kenlm", metavar="DIR", help="folder of lmplz and query (default: $KENLM_BIN, the PATH)")
     machine = parser.add_argument_group("machine and output")
-    machine.add_argument("--max-tokens", type=_at_least(1), default=8000, metavar="N", help=_TOKENS_HELP)
+    machine.add_argument("--max-tokens", type=at_least(1), default=8000, metavar="N", help=_TOKENS_HELP)
     machine.add_argument("--seed", type=int, default=1, help="of all samples (default: 1)")
     machine.add_argument("--cpu", action="store_true", help="leave a GPU alone")
     machine.add_argument("--json", metavar="FILE", help="write the figures here as well, after each checkpoint")
@@ -46,16 +44,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 _IW_HELP = "samples of the importance-weighted likelihood, the slowest part; 0: none (default: 500)"
 _BATCH_HELP = "sentences in a batch of mutual information and critic bounds (default: 32)"
 _TOKENS_HELP = "sentences x samples x length at a time: less needs less memory (default: 8000)"
-
-
-def _at_least(least: int) -> Any:
-    def number(text: str) -> int:
-        if int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text} is less than {least}")
-        return int(text)
-
-    number.__name__ = "number"  # what argparse says that the option takes
-    return number
 
 
 def run(args: argparse.Namespace) -> int:
@@ -93,39 +81,6 @@ def check_arguments(args: argparse.Namespace) -> List[str]:
     if args.name and len(args.name) != len(args.checkpoint):
         raise AMIError(f"--name: {len(args.name)} names for {len(args.checkpoint)} checkpoints")
     return list(args.name or args.checkpoint)
-
-
-def check_checkpoint(path: str, data: str) -> None:
-    """Before the first of several is measured.
-
-    Raises:
-        AMIError: unreadable, of another kind, or of another vocabulary.
-    """
-    state = read_checkpoint(path, "checkpoint", lazily=True)
-    if part_of(state, "task").get("_name") != "text_vae" and part_of(state, "task").get("task") != "text_vae":
-        raise AMIError(f"{path} is no checkpoint of the task text_vae (a text VAE, or a language model of that task)")
-    dictionary = os.path.join(data, "dict.txt")
-    if not os.path.isfile(dictionary):
-        raise AMIError(f"--data: there is no {dictionary}")
-
-
-def load(path: str, args: argparse.Namespace) -> Any:
-    """A model in eval mode and float32, on the GPU if there is one, and its task over --data.
-
-    Raises:
-        AMIError: it does not fit the data's dictionary, or is no text VAE.
-    """
-    try:
-        overrides = {"data": args.data}
-        models, _, task = checkpoint_utils.load_model_ensemble_and_task([path], arg_overrides=overrides)
-    except RuntimeError as error:  # what torch says about tensors of other sizes
-        if "size mismatch" not in str(error):
-            raise
-        raise AMIError(f"{path} does not fit {args.data}/dict.txt: was it trained with another dictionary?") from error
-    if not isinstance(models[0], TextVAE):
-        raise AMIError(f"{path} is no text VAE and no LSTM language model")
-    model = models[0].float().eval()
-    return (model.cuda() if torch.cuda.is_available() and not args.cpu else model), task
 
 
 def _row(name: str, path: str, model: Any, task: Any, judge: Any, args: argparse.Namespace) -> Row:

@@ -11,9 +11,9 @@ from typing import Any, Dict, List, Optional, Tuple
 from tqdm import tqdm
 
 import fairseq_ami
-from fairseq_ami.cli.mi import above_zero, positive
+from fairseq_ami.cli.arguments import above_zero, positive
 from fairseq_ami.cli.output import write_atomically
-from fairseq_ami.cli.vae_eval import check_checkpoint, load
+from fairseq_ami.cli.text_vae import check_checkpoint, load
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.latent_decoding import METHODS, DecodingOptions
 from fairseq_ami.generation.latent_studies import LatentStudies

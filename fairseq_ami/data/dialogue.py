@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
-import torch
 from fairseq.data import BaseWrapperDataset, LanguagePairDataset
 from fairseq.data.data_utils import collate_tokens
 from torch import Tensor

@@ -13,7 +13,7 @@ from fairseq_ami.metrics.text_vae import PRIOR_STREAM, WORD_STREAM, Progress
 
 METHODS = {"greedy": "greedy", "sampled": "sample"}  # what generate() calls them
 MEASURES = ("fppl", "rppl", "rppl_closed")
-_AT_A_TIME = 512  # sentences that are generated together
+_AT_A_TIME = 1024  # sentences that are generated together
 
 
 @dataclass

@@ -29,7 +29,7 @@ class AMIPhasedConfig(FairseqDataclass):
     noise_clip_norm: float = field(default=1.0, metadata={"help": "gradient norm limit, 0 for none"})
     critic_lr: Optional[float] = field(
         default=None,
-        metadata={"help": "learning rate of the text VAE's energy function (default: it follows --lr and --lr-scheduler)"},
+        metadata={"help": "learning rate of the text VAE's energy function (default: that of --lr-scheduler)"},
     )
     critic_optimizer: Optional[str] = field(
         default=None, metadata={"help": "fairseq optimizer of the energy function (default: --inner-optimizer)"}

@@ -63,7 +63,8 @@ def test_two_workers(vae_data: Path, tmp_path: Path) -> None:
         for killed in ([True, False] if name == "broken" else [False]):
             port = free_port()
             workers = [
-                start("train", [*args, *workers_args(2, rank, port)], tmp_path / name / f"{rank}.log") for rank in range(2)
+                start("train", [*args, *workers_args(2, rank, port)], tmp_path / name / f"{rank}.log")
+                for rank in range(2)
             ]
             if killed:
                 workers[0].kill_when(tmp_path / name / KILLED_AT)

@@ -1,9 +1,12 @@
-"""Players of the text VAE: those that follow --lr and --lr-scheduler, the critic's own settings, and what is tracked."""
+"""Players of the text VAE: those that follow --lr and its scheduler, the critic's own settings, what is tracked."""
 
 import pytest
 import torch
 from fairseq.optim.lr_scheduler.fixed_schedule import FixedLRSchedule, FixedLRScheduleConfig
-from fairseq.optim.lr_scheduler.reduce_lr_on_plateau import ReduceLROnPlateauLRSchedule, ReduceLROnPlateauLRScheduleConfig
+from fairseq.optim.lr_scheduler.reduce_lr_on_plateau import (
+    ReduceLROnPlateauLRSchedule,
+    ReduceLROnPlateauLRScheduleConfig,
+)
 from unit.players import gradients, make_optimizer, make_weights, same
 
 from fairseq_ami.errors import AMIError

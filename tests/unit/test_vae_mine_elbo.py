@@ -296,12 +296,8 @@ def test_noise_is_standard_normal():
 
 def log_density(q, rows, columns, z):
     """log q(z_i | x_j) for i in rows and j in columns."""
-    return torch.stack(
-        [
-            torch.stack([Independent(Normal(q.mean[j], q.log_variance[j].exp().sqrt()), 1).log_prob(z[i]) for j in columns])
-            for i in rows
-        ]
-    )
+    normals = [Independent(Normal(q.mean[j], q.log_variance[j].exp().sqrt()), 1) for j in columns]
+    return torch.stack([torch.stack([normal.log_prob(z[i]) for normal in normals]) for i in rows])
 
 
 def validate(criterion, model, batches):
