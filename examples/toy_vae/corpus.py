@@ -16,14 +16,38 @@ from typing import Dict, Iterator, List, NamedTuple, Sequence
 
 # scene -> who / does / what / where, separated by commas
 SCENES = {
-    "kitchen": ("cook, baker, waiter, guest", "fried, salted, tasted", "onions, fish, soup, beans", "stove, oven, sink"),
-    "music": ("singer, drummer, pianist, choir", "hummed, played, practised", "song, waltz, hymn, melody", "stage, organ, piano"),
-    "sea": ("sailor, captain, diver, pirate", "steered, anchored, repaired", "boat, ship, raft, ferry", "beach, harbour, lighthouse"),
-    "school": ("teacher, pupil, tutor, headmaster", "explained, studied, copied", "lesson, poem, essay, sum", "blackboard, desk, library"),
-    "farm": ("farmer, shepherd, milkmaid, vet", "fed, chased, counted", "cows, sheep, geese, pigs", "barn, pond, fence"),
-    "court": ("judge, lawyer, witness, clerk", "questioned, accused, cleared", "thief, suspect, banker, forger", "dock, jury, prison"),
-    "sport": ("striker, keeper, referee, coach", "kicked, tossed, caught", "ball, puck, javelin, discus", "goal, net, scoreboard"),
-    "clinic": ("doctor, nurse, surgeon, midwife", "examined, treated, bandaged", "patient, wound, arm, knee", "ward, ambulance, bed"),
+    "kitchen": (
+        "cook, baker, waiter, guest", "fried, salted, tasted",
+        "bread, fish, soup, rice", "stove, oven, sink",
+    ),
+    "music": (
+        "singer, drummer, pianist, choir", "hummed, played, practised",
+        "song, waltz, hymn, melody", "stage, organ, piano",
+    ),
+    "sea": (
+        "sailor, captain, diver, pirate", "steered, anchored, repaired",
+        "boat, ship, raft, ferry", "beach, harbour, lighthouse",
+    ),
+    "school": (
+        "teacher, pupil, tutor, headmaster", "explained, studied, copied",
+        "lesson, poem, essay, sum", "blackboard, desk, library",
+    ),
+    "farm": (
+        "farmer, shepherd, milkmaid, vet", "fed, chased, counted",
+        "cow, sheep, goose, pig", "barn, pond, fence",
+    ),
+    "court": (
+        "judge, lawyer, witness, clerk", "questioned, accused, cleared",
+        "thief, suspect, banker, forger", "dock, jury, prison",
+    ),
+    "sport": (
+        "striker, keeper, referee, coach", "kicked, tossed, caught",
+        "ball, puck, javelin, discus", "goal, net, scoreboard",
+    ),
+    "clinic": (
+        "doctor, nurse, surgeon, midwife", "examined, treated, bandaged",
+        "patient, wound, arm, knee", "ward, ambulance, bed",
+    ),
 }  # fmt: skip
 TRAITS = ("old", "young", "tall", "tired", "happy", "famous", "quiet", "lazy")
 ORDERS = (

@@ -1,7 +1,7 @@
-"""VAE-MINE against a collapsing VAE and a language model on an embedded corpus, on the CPU, in minutes: `make demo-vae`.
+"""VAE-MINE against a collapsing VAE and a language model on an embedded corpus, on the CPU: `make demo-vae`.
 
-Trains the three with stock fairseq-train, measures them with `fairseq-ami vae-eval` beside the corpus's true entropy, and
-ends with a table, figures, prior samples and an interpolation.
+Trains the three with stock fairseq-train, measures them with `fairseq-ami vae-eval` beside the corpus's true entropy,
+and ends with a table, figures, prior samples and an interpolation.
 """
 
 import argparse
@@ -26,7 +26,7 @@ LATENT = ["--arch", "text_vae_lstm_tiny", "--latent-dim", 8, "--kl-anneal", "lin
 MODELS = {
     "lm": ["--arch", "text_lm_lstm_tiny"],
     "vae": LATENT,
-    "mine": [*LATENT, "--critic", "bilinear", "--critic-lr", 0.005, "--xi", "optimal"],
+    "mine": [*LATENT, "--critic", "bilinear", "--critic-lr", 0.02, "--xi", "optimal"],
 }
 
 
@@ -105,7 +105,8 @@ class VAEDemo(Demo):
         look = json.loads((self.work / "look.json").read_text())
         steps = [f"{step['weight']:.2f}  {step['sentence']}" for step in look["interpolations"][0]["steps"]]
         # so few words, all of them frequent, are no language to Kneser-Ney: the table's asterisks say enough
-        table = [line for line in (self.work / "eval.log").read_text().splitlines() if "fall-back discounts for" not in line]
+        lines = (self.work / "eval.log").read_text().splitlines()
+        table = [line for line in lines if "fall-back discounts for" not in line]
         kenlm = "" if self.has_kenlm() else "\nFPPL and RPPL were left out: `make kenlm` builds what they need\n"
         return "\n".join([
             "", *table, kenlm,
@@ -136,7 +137,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--updates", type=int, default=2000)
     parser.add_argument("--lr", type=float, default=0.005, help="falls to 0")
-    parser.add_argument("--alpha", type=float, default=2.0, help="weight of the mutual information")
+    parser.add_argument("--alpha", type=float, default=2.5, help="weight of the mutual information")
     parser.add_argument("--iw-samples", type=int, default=50, help="of the importance-weighted likelihood")
     parser.add_argument("--samples", type=int, default=2000, help="generated sentences for FPPL and RPPL")
     parser.add_argument("--interval", type=float, default=10, help="seconds between progress lines")

@@ -47,10 +47,9 @@ def markdown(header: List[str], rows: List[List[str]]) -> str:
 def table(published: List[Dict[str, str]], results: Dict[str, Dict[str, Any]]) -> str:
     """Two tables: ours, a row not run said to be so, and the paper's."""
     header = ["", *OURS.values(), *(f"{name} {decoding}" for decoding in DECODINGS for name in ("FPPL", "RPPL"))]
-    ours = [
-        [TITLES[line["row"]], *(cells(results[line["row"]]) if line["row"] in results else ["not run"] * (len(header) - 1))]
-        for line in published
-    ]
+    absent = ["not run"] * (len(header) - 1)
+    rows = [line["row"] for line in published]
+    ours = [[TITLES[row], *(cells(results[row]) if row in results else absent)] for row in rows]
     theirs = [[TITLES[line["row"]], *list(line.values())[1:]] for line in published]
     names = [key.upper() for key in list(published[0])[1:]]
     return f"Obtained:\n\n{markdown(header, ours)}\nPublished (VAE-MINE, table 2):\n\n{markdown(['', *names], theirs)}"

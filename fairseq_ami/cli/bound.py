@@ -4,15 +4,20 @@ import argparse
 import json
 import os
 import sys
-from typing import Any
+from typing import Any, Optional
 
 from fairseq import checkpoint_utils
 from fairseq.logging import progress_bar
 
 from fairseq_ami.checkpoints import part_of, read_checkpoint
+from fairseq_ami.cli.arguments import positive
 from fairseq_ami.cli.output import write_atomically
+from fairseq_ami.cli.texts import read_lines
 from fairseq_ami.errors import AMIError
+from fairseq_ami.metrics.decoded import vectors_of_words
 from fairseq_ami.metrics.information import measure, table
+from fairseq_ami.metrics.reconstruction import Reconstruction
+from fairseq_ami.metrics.word_vectors import train_vectors
 from fairseq_ami.models import PairedModel
 
 
@@ -24,6 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--subset", default="test", help="split of the data (default: test)")
     parser.add_argument("--common-q", metavar="FILE", help="pair whose backward network is the common Q")
     parser.add_argument("--frozen-samples", metavar="FILE", help="pair whose forward network draws the frozen samples")
+    likeness = parser.add_argument_group("what the backward network decodes (Table 2)")
+    vectors = likeness.add_mutually_exclusive_group()
+    vectors.add_argument("--vectors", metavar="FILE", help="embedding average with these word vectors, as text")
+    vectors.add_argument("--train-text", metavar="FILE", help="train the vectors on this text (needs gensim)")
+    likeness.add_argument("--beam", type=positive, default=1, help="of the backward network's search (default: 1)")
+    likeness.add_argument("--remove-bpe", nargs="?", const="@@ ", metavar="HOW", help="undo subwords (default: @@ )")
     parser.add_argument("--max-tokens", type=int, default=4000, help="tokens a batch")
     parser.add_argument("--seed", type=int, default=1, help="seed of the samples")
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file as well")
@@ -36,17 +47,33 @@ def run(args: argparse.Namespace) -> int:
     task = _task(args, named[0][1])
     task.load_dataset(args.subset)
     common, frozen = (load_pair(path, task) if path else None for path in (args.common_q, args.frozen_samples))
+    likeness = _likeness(args, task)
     rows = {}
     for name, path in named:
         pair = load_pair(path, task)
         batches, separators = _batches(task, args, name), getattr(task, "separators", ())
-        rows[name] = measure(pair, batches, task.target_dictionary, args.seed, common, frozen, separators)
+        dictionary = task.target_dictionary
+        rows[name] = measure(pair, batches, dictionary, args.seed, common, frozen, separators, likeness)
     for line in table(rows):
         print("\t".join(line))
+    if likeness is not None:
+        print(f"likeness: embedding average, word vectors {likeness.vectors.name}")
     if args.json:
         found = {name: row.as_dict() for name, row in rows.items()}
         write_atomically(args.json, json.dumps(found, indent=2) + "\n")
     return 0
+
+
+def _likeness(args: argparse.Namespace, task: Any) -> Optional[Reconstruction]:
+    """Embedding averages of the backward network's output, if word vectors were named."""
+    if not (args.vectors or args.train_text):
+        return None
+    if args.vectors:
+        vectors = vectors_of_words(args.vectors, task.source_dictionary, args.remove_bpe)
+    else:
+        sentences = [line.split() for line in read_lines(args.train_text)]
+        vectors = train_vectors(sentences, args.train_text, seed=args.seed)
+    return Reconstruction(task, vectors, args.beam, args.remove_bpe)
 
 
 def _task(args: argparse.Namespace, path: str) -> Any:

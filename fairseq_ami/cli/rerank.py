@@ -10,16 +10,19 @@ from dataclasses import asdict
 from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
-from fairseq import options
+from fairseq import options, utils
+from fairseq.data.data_utils import infer_language_pair
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from sacrebleu.metrics import BLEU
 
 import fairseq_ami
 from fairseq_ami.cli.output import write_atomically
+from fairseq_ami.data.dialogue import CONTEXT, HISTORY, LAST, REPLY
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.mmi_decoder import MMIDecoder, Row, Scored, compare
 from fairseq_ami.generation.reranking import SCORES, Tuned, picked, tune
 
+TASKS = ("ami_translation", "ami_dialog")
 DEFAULT_GRID = "0,0.05,0.1,0.15,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1,1.5,2"
 SCORES_HELP = (
     "per-token: the search's normalised score + lambda * log Q(S|T')/|S| + gamma * |T'|/|S|; "
@@ -33,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     own.add_argument("data", help="binarised data, as for fairseq-generate")
     own.add_argument("-s", "--source-lang", help="source language")
     own.add_argument("-t", "--target-lang", help="target language")
+    task_help = "default: ami_dialog for dialogues (hist -> reply), else ami_translation"
+    own.add_argument("--task", choices=TASKS, help=task_help)
     own.add_argument("--backward-path", help="checkpoint of Q(S|T) (default: the pair's own backward network)")
     own.add_argument("--tune-subset", default="valid", help="the weights are tuned here (default: valid)")
     own.add_argument("--scores", choices=SCORES, default=SCORES[0], help=SCORES_HELP)
@@ -139,7 +144,7 @@ def check_arguments(args: argparse.Namespace) -> None:
 
 def configuration(args: argparse.Namespace) -> Any:
     """fairseq's configuration of a generation run from our options."""
-    values = {**vars(args), "task": "ami_translation", "user_dir": None}
+    values = {**vars(args), "task": args.task or task_of(args), "user_dir": None}
     for name in ("source_lang", "target_lang"):
         if values[name] is None:  # to be found in the data; a tokenizer's settings cannot hold None
             del values[name]
@@ -147,6 +152,15 @@ def configuration(args: argparse.Namespace) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what hydra thinks of fairseq
         return convert_namespace_to_omegaconf(given)
+
+
+def task_of(args: argparse.Namespace) -> str:
+    """The task that the languages tell, given ones or those of the data."""
+    given = (args.source_lang, args.target_lang)
+    folder = utils.split_paths(args.data)[0]
+    if None in given and os.path.isdir(folder):
+        given = infer_language_pair(folder)
+    return TASKS[1] if tuple(given) in ((HISTORY, REPLY), (CONTEXT, LAST)) else TASKS[0]
 
 
 # ---------------------------------------------------------------------- results

@@ -6,6 +6,7 @@ from typing import Any, List, Optional, Sequence, Tuple
 import numpy as np
 from fairseq import tasks, utils
 
+from fairseq_ami.data.dialogue import HISTORY, REPLY
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation import nbest, networks, reranking
 from fairseq_ami.metrics import distinct_n
@@ -69,6 +70,9 @@ class MMIDecoder:
         np.random.seed(cfg.common.seed)
         utils.set_torch_seed(cfg.common.seed)
         self.task = setup_task(cfg)
+        if self.task.separators and self.languages == tuple(self.task.backward_languages):
+            raise AMIError(f"-s {self.languages[0]} -t {self.languages[1]} is the backward network's own data: replies "
+                           f"are reranked on -s {HISTORY} -t {REPLY}")  # fmt: skip
         path = cfg.common_eval.path
         self.models, self.saved = networks.load_models(path, self.task, cfg) if path else ([], None)
         self.backward_task = networks.reversed_task(self.task)
@@ -156,7 +160,7 @@ def _row(scored: Scored, system: str, choice: np.ndarray, gain: Optional[Tuple[f
         bleu.bp if bleu else None,
         distinct_n(texts, 1),
         distinct_n(texts, 2),
-        float(log_q / sum(len(entry.source) for entry in scored.lists)),
+        float(log_q / sum(len(entry.sought) for entry in scored.lists)),
         float(np.mean([len(entry.hypotheses[index].tokens) for entry, index in zip(scored.lists, choice)])),
         int(np.count_nonzero(choice)),
         gain,

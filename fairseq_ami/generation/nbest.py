@@ -12,6 +12,7 @@ from fairseq import utils
 from fairseq.logging import progress_bar
 from torch import Tensor
 
+from fairseq_ami.data.dialogue import cut_history
 from fairseq_ami.errors import AMIError
 
 _LINE = re.compile(r"([SHP])-(\d+)\t(.*)", re.DOTALL)
@@ -42,11 +43,25 @@ class Candidates:
         source: ids with the end symbol, shape (length,).
         reference: words of the real translation, subwords undone; None if the data has none.
         hypotheses: in the order of the search, best first; never empty.
+        context: how many symbols at the start of the source the backward network reads, before the hypothesis (the
+            earlier history of a dialogue).
     """
 
     source: Tensor
     reference: Optional[str]
     hypotheses: Tuple[Hypothesis, ...]
+    context: int = 0
+
+    @property
+    def sought(self) -> Tensor:
+        """What the backward network predicts: S, in dialogue its last utterance."""
+        return self.source[self.context :]
+
+
+def context_length(task: Any, source: Tensor) -> int:
+    """How many symbols of *source* the backward network of *task* reads instead of predicting them."""
+    separators = getattr(task, "separators", ())
+    return len(cut_history(source, separators[0])[0]) if separators else 0
 
 
 Finish = Callable[[str], str]  # the last step from subwords to text, e.g. a detokeniser
@@ -128,7 +143,7 @@ def search(
             text = to_text(task.target_dictionary, tokens, post_process, finish)
             log_prob = float(result["positional_scores"].double().sum())
             hypotheses.append(Hypothesis(tokens, float(result["score"]), log_prob, text))
-        lists.append(Candidates(source, reference, tuple(hypotheses)))
+        lists.append(Candidates(source, reference, tuple(hypotheses), context_length(task, source)))
     return lists
 
 
@@ -157,7 +172,7 @@ def read_nbest(task: Any, path: str, subset: str, post_process: Optional[str], f
     for index, (source, reference) in enumerate(data):
         _check_source(task.source_dictionary, source, sources.get(index), index, path, subset)
         hypotheses = tuple(_hypothesis(task, path, index, row, post_process, finish) for row in found[index])
-        lists.append(Candidates(source, reference, hypotheses))
+        lists.append(Candidates(source, reference, hypotheses, context_length(task, source)))
     return lists
 
 
@@ -209,4 +224,10 @@ def _hypothesis(
             "Write the file with the same dictionary, and without --remove-bpe"
         )
     tokens = dictionary.encode_line(words, add_if_not_exist=False, append_eos=True).long()
+    written = [dictionary[separator] for separator in getattr(task, "separators", ()) if tokens.eq(separator).any()]
+    if written:
+        raise AMIError(
+            f"{path}: a hypothesis of sentence {index} (H-{index}) has {written[0]}, which stands between the utterances "
+            "of a history and is no reply: write the file with fairseq-generate --task ami_dialog"
+        )
     return Hypothesis(tokens, score, log_prob, to_text(dictionary, tokens, post_process, finish))

@@ -58,15 +58,19 @@ def _misfit(what: str, paths: str, error: BaseException) -> AMIError:
 def _check_languages(state: Any, path: str, task: Any, what: str) -> None:
     """A single network must translate in the task's direction; a joint dictionary would hide the mistake."""
     model = part_of(state, "model")
-    if model.get("pair_languages"):  # pairs look for themselves
-        if list(model.get("backward_languages") or []) not in ([], list(model["pair_languages"])[::-1]):
+    wanted = [vars_of(task.cfg).get(name) for name in ("source_lang", "target_lang")]
+    if model.get("pair_languages"):  # a pair looks for its direction itself, but not what its other half reads
+        pair = list(model["pair_languages"])
+        directions = [pair, list(model.get("backward_languages") or pair[::-1])]
+        if wanted in directions and list(task.backward_languages) not in directions:
             raise AMIError(
-                f"{what} {path} is a pair for dialogue, whose backward network reads more than the reply: only pairs "
-                "for translation can score n-best lists here"
+                f"{what} {path}: the backward network of this pair is one for {' -> '.join(directions[1])}; needed is "
+                f"one for {' -> '.join(task.backward_languages)} (pairs of ami_dialog and of ami_translation cannot "
+                "stand for one another)"
             )
         return
     trained = part_of(state, "task")
-    stored, wanted = [[get("source_lang"), get("target_lang")] for get in (trained.get, vars_of(task.cfg).get)]
+    stored = [trained.get(name) for name in ("source_lang", "target_lang")]
     if None not in stored and stored != wanted:
         raise AMIError(
             f"{what} {path} translates {stored[0]} -> {stored[1]}; needed is a network for {wanted[0]} -> {wanted[1]}"
@@ -78,10 +82,10 @@ def vars_of(cfg: Any) -> dict:
 
 
 def reversed_task(task: Any) -> Any:
-    """A task for the other direction, with the same dictionaries exchanged."""
+    """A task for what the backward network reads and writes, with the same dictionaries exchanged."""
     cfg = OmegaConf.create(vars_of(task.cfg))
     with open_dict(cfg):
-        cfg.source_lang, cfg.target_lang = task.cfg.target_lang, task.cfg.source_lang
+        cfg.source_lang, cfg.target_lang = task.backward_languages
     return type(task)(cfg, task.target_dictionary, task.source_dictionary)
 
 
@@ -91,7 +95,7 @@ def backward_networks(models: List[Any], path: Optional[str], task: Any, cfg: An
     Args:
         models: what ``--path`` holds.
         path: checkpoints of the other direction (pairs of the same languages serve as well), or None.
-        task: the task of the other direction.
+        task: the task of the backward network.
         cfg: fairseq's configuration.
 
     Raises:

@@ -10,16 +10,19 @@ sum         log P(T'|S)                              log Q(S|T')         |T'|
 ==========  =======================================  ==================  =============
 
 Natural logarithms; |.| counts subwords and the end symbol. Scores are computed once, then any number of
-(lambda, gamma) is compared by array arithmetic alone.
+(lambda, gamma) is compared by array arithmetic alone. In dialogue the S of log Q and |S| is the last utterance of the
+history; the backward network reads the earlier ones before T', as in training.
 """
 
 from dataclasses import dataclass
 from typing import Any, List, Sequence, Tuple
 
 import numpy as np
+import torch
 from fairseq.data import LanguagePairDataset, ListDataset
 from fairseq.sequence_scorer import SequenceScorer
 from sacrebleu.metrics import BLEU
+from torch import Tensor
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.nbest import Candidates, batches
@@ -36,6 +39,8 @@ def backward_log_probs(
 ) -> List[np.ndarray]:
     """log Q(S|T') of every hypothesis, summed over S and its end symbol; natural log.
 
+    In dialogue Q reads the earlier history and T'; where both are too long for it, the oldest words are cut off.
+
     Args:
         lists: the n-best lists.
         task: the task of the backward direction: its source language is that of T'.
@@ -49,7 +54,8 @@ def backward_log_probs(
     Raises:
         AMIError: a hypothesis longer than the networks can read.
     """
-    pairs = [(hypothesis.tokens, entry.source) for entry in lists for hypothesis in entry.hypotheses]
+    limit = int(min(task.max_positions()[0], *(network.max_positions()[0] for network in networks)))
+    pairs = [(_read(entry, hyp.tokens, limit), entry.sought) for entry in lists for hyp in entry.hypotheses]
     scores = np.full(len(pairs), np.nan)
     scored = np.zeros(len(pairs), dtype=bool)
     scorer = SequenceScorer(task.target_dictionary)
@@ -65,6 +71,12 @@ def backward_log_probs(
         )
     ends = np.cumsum([len(entry.hypotheses) for entry in lists])
     return np.split(scores, ends[:-1])
+
+
+def _read(entry: Candidates, hypothesis: Tensor, limit: int) -> Tensor:
+    """What the backward network reads: as much of the context as fits, oldest words first to go, and T'."""
+    context = entry.source[: entry.context]
+    return torch.cat([context[max(0, len(context) + len(hypothesis) - limit) :], hypothesis])
 
 
 def _as_dataset(pairs: Sequence[Tuple[Any, Any]], task: Any) -> LanguagePairDataset:
@@ -122,7 +134,7 @@ def features(lists: Sequence[Candidates], backward: Sequence[np.ndarray], scores
     shape = (len(lists), max(len(entry.hypotheses) for entry in lists))
     forward, back, length = np.full(shape, -np.inf), np.zeros(shape), np.zeros(shape)
     for row, (entry, log_q) in enumerate(zip(lists, backward)):
-        size = len(entry.source) if scores == "per-token" else 1
+        size = len(entry.sought) if scores == "per-token" else 1
         for column, hypothesis in enumerate(entry.hypotheses):
             score = hypothesis.score if scores == "per-token" else hypothesis.log_prob
             if score is None:

@@ -6,8 +6,9 @@ of one network are the same for all.
 """
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Dict, Iterable, List, Optional, Sequence
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence
 
+import numpy as np
 import torch
 from fairseq import utils
 from torch import Tensor
@@ -17,6 +18,8 @@ from fairseq_ami.criterions.validation import VALIDATION_UPDATE
 from fairseq_ami.data import reverse_sample
 from fairseq_ami.generation.policy import Policy
 from fairseq_ami.objectives import token_log_likelihood
+
+Likeness = Callable[[Any, Tensor, Dict[str, Any]], np.ndarray]  # pair, T or T', reversed batch -> one score a sentence
 
 
 @dataclass
@@ -31,6 +34,8 @@ class Information:
         gap_frozen: the same on the frozen samples.
         nll_real: NLL(S|T) a token under the own Q.
         forward_nll: NLL(T|S) a token.
+        likeness_real, likeness_own, likeness_frozen: mean embedding average between S and what the own Q decodes
+            from T, from the own samples T', from the frozen ones (Table 2).
     """
 
     bound: float
@@ -41,6 +46,9 @@ class Information:
     gap_frozen: Optional[float]
     nll_real: float
     forward_nll: float
+    likeness_real: Optional[float] = None
+    likeness_own: Optional[float] = None
+    likeness_frozen: Optional[float] = None
 
     def as_dict(self) -> Dict[str, Optional[float]]:
         """For JSON."""
@@ -62,6 +70,7 @@ def measure(
     common: Any = None,
     frozen: Any = None,
     separators: Sequence[int] = (),
+    likeness: Optional[Likeness] = None,
 ) -> Information:
     """Measure *pair* on *batches* of the forward direction.
 
@@ -73,6 +82,8 @@ def measure(
         common: the pair whose backward network is the common Q, or None.
         frozen: the pair whose forward network draws the frozen samples, or None.
         separators: symbols that no network writes (of the task).
+        likeness: of what the backward network decodes to the real S, by
+            :class:`~fairseq_ami.metrics.reconstruction.Reconstruction`; None leaves it out.
     """
     settings = sampler_settings(dictionary, seed, separators)
     frozen_settings = replace(settings, seed=seed + 1)
@@ -80,6 +91,10 @@ def measure(
 
     def add(name: str, value: Any) -> None:
         totals[name] = totals.get(name, 0.0) + float(value)
+
+    def add_likeness(name: str, tokens: Tensor, reverse: Dict[str, Any]) -> None:
+        if likeness is not None:
+            add(f"likeness_{name}", likeness(pair, tokens, reverse).sum())
 
     device = next(pair.parameters()).device
     for batch in batches:
@@ -91,13 +106,16 @@ def measure(
         add("target_tokens", batch["ntokens"])
         add("forward", _real(pair, pair.forward_model, batch, settings.pad))
         add("real", _real(pair, pair.backward_model, reverse, settings.pad))
+        add_likeness("real", batch["target"], reverse)
         own = roll_out(pair, batch, settings, VALIDATION_UPDATE, noise=False, score=False).samples.tokens
         add("own", backward_log_likelihood(pair, own, reverse, settings.pad).sum())
+        add_likeness("own", own, reverse)
         if common is not None:
             add("common", backward_log_likelihood(common, own, reverse, settings.pad).sum())
         if frozen is not None:
             other = roll_out(frozen, batch, frozen_settings, VALIDATION_UPDATE, noise=False, score=False)
             add("frozen", backward_log_likelihood(pair, other.samples.tokens, reverse, settings.pad).sum())
+            add_likeness("frozen", other.samples.tokens, reverse)
     return _information(totals)
 
 
@@ -116,6 +134,7 @@ def _information(t: Dict[str, float]) -> Information:
         gap_frozen=(t["real"] - t["frozen"]) / tokens if "frozen" in t else None,
         nll_real=-t["real"] / tokens,
         forward_nll=-t["forward"] / t["target_tokens"],
+        **{name: total / sentences for name, total in t.items() if name.startswith("likeness_")},
     )
 
 

@@ -1,6 +1,7 @@
 """``ami_dialog``: dialogue histories and replies for a forward and a backward network that take turns."""
 
-from typing import Any, List, Optional, Tuple
+from dataclasses import dataclass
+from typing import Any, Dict, List, Optional, Tuple
 
 from fairseq.data import Dictionary
 from fairseq.tasks import register_task
@@ -10,9 +11,15 @@ from fairseq_ami.data.dialogue import CONTEXT, LAST, SEPARATOR, DialogueDataset,
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.paired import PairedModel
 from fairseq_ami.tasks.ami_translation import AMITranslation, AMITranslationConfig
+from fairseq_ami.tasks.replies import ReplySettings, ReplyValidation, generation_args
 
 
-@register_task("ami_dialog", dataclass=AMITranslationConfig)
+@dataclass
+class AMIDialogConfig(AMITranslationConfig, ReplySettings):
+    """Those of ``ami_translation``, and the metrics of replies at validation."""
+
+
+@register_task("ami_dialog", dataclass=AMIDialogConfig)
 class AMIDialog(AMITranslation):
     """:class:`AMITranslation` whose backward network predicts the last utterance of the history.
 
@@ -24,7 +31,9 @@ class AMIDialog(AMITranslation):
         AMIError: dictionaries that differ, or without the separator.
     """
 
-    def __init__(self, cfg: AMITranslationConfig, src_dict: Dictionary, tgt_dict: Dictionary):
+    cfg: AMIDialogConfig
+
+    def __init__(self, cfg: AMIDialogConfig, src_dict: Dictionary, tgt_dict: Dictionary):
         super().__init__(cfg, src_dict, tgt_dict)
         if src_dict != tgt_dict:
             raise AMIError(
@@ -39,6 +48,7 @@ class AMIDialog(AMITranslation):
         self._separator = src_dict.index(SEPARATOR)
         self._source_limit: int = cfg.max_source_positions
         self._backward_limit: Optional[int] = cfg.max_source_positions
+        self._replies: Optional[ReplyValidation] = None
 
     @property
     def backward_languages(self) -> Tuple[str, str]:
@@ -64,14 +74,16 @@ class AMIDialog(AMITranslation):
         self._source_limit = int(min(self._source_limit, model.max_positions()[0]))
         if isinstance(model, PairedModel):
             self._backward_limit = int(min(self._backward_limit, model.backward_model.encoder.max_positions()))
+        if self.cfg.eval_replies and not from_checkpoint:
+            generator = self.build_generator([model], generation_args(self.cfg.eval_replies_args))
+            vectors, subwords = self.cfg.eval_replies_vectors, self.cfg.eval_replies_remove_bpe
+            self._replies = ReplyValidation(self.target_dictionary, generator, vectors, subwords)
         return model
 
-    def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
-        super().load_dataset(split, epoch, combine, **kwargs)
+    def _pairs(self, split: str) -> DialogueDataset:
         own = (self.cfg.source_lang, self.cfg.target_lang) != self.backward_languages
-        self.datasets[split] = DialogueDataset(
-            self.datasets[split], self._separator, self._source_limit, self._backward_limit if own else None
-        )
+        limit = self._backward_limit if own else None
+        return DialogueDataset(super()._pairs(split), self._separator, self._source_limit, limit)
 
     def build_dataset_for_inference(self, src_tokens: List[Tensor], src_lengths: Any, constraints: Any = None) -> Any:
         cut = [truncated(tokens, self._source_limit, self._separator) for tokens in src_tokens]
@@ -81,3 +93,16 @@ class AMIDialog(AMITranslation):
         """fairseq's generator; the separator is left out of its choices."""
         suppressed = {"tokens_to_suppress": [SEPARATOR], **(kwargs.pop("extra_gen_cls_kwargs", None) or {})}
         return super().build_generator(models, args, seq_gen_cls, extra_gen_cls_kwargs=suppressed, **kwargs)
+
+    # ------------------------------------------------------------------ metrics at validation
+
+    def valid_step(self, sample: Any, model: Any, criterion: Any, **kwargs: Any) -> Tuple[Tensor, Any, Dict]:
+        result = super().valid_step(sample, model, criterion, **kwargs)
+        if self._replies is not None:
+            self._replies.decode(self, model, sample)
+        return result
+
+    def reduce_metrics(self, logging_outputs: Any, criterion: Any) -> None:
+        super().reduce_metrics(logging_outputs, criterion)
+        if self._replies is not None:
+            self._replies.log(self.cfg.distributed_world_size)

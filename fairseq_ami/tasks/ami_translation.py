@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, FrozenSet, Optional, Tuple
 
 import torch
+from fairseq.data import LanguagePairDataset
 from fairseq.distributed import utils as distributed_utils
 from fairseq.logging import metrics
 from fairseq.tasks import register_task
@@ -12,6 +13,7 @@ from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from torch import Tensor
 
 from fairseq_ami.criterions.ami_minimax import AMIMinimax, Step
+from fairseq_ami.data import SeededOrder
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.noisy_search import NoisySearch
 from fairseq_ami.models.paired import PairedModel
@@ -68,6 +70,16 @@ class AMITranslation(TranslationTask):
     def separators(self) -> Tuple[int, ...]:
         """Symbols that stand between sentences and that no network may write."""
         return ()
+
+    # ------------------------------------------------------------------ data
+
+    def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
+        super().load_dataset(split, epoch, combine, **kwargs)
+        self.datasets[split] = SeededOrder(self._pairs(split), self.cfg.seed)
+
+    def _pairs(self, split: str) -> LanguagePairDataset:
+        """The sentence pairs of a split, as fairseq has just loaded them."""
+        return self.datasets[split]
 
     # ------------------------------------------------------------------ building
 

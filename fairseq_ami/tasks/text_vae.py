@@ -128,7 +128,7 @@ class TextVAETask(FairseqTask):
         model.train()
         model.set_num_updates(update_num)
         model.set_players(STEPPED[phase])
-        step = VAEStep(update_num, self._kl_weight(update_num), inner.trackers["exp_scores"].mean.get(phase))
+        step = VAEStep(update_num, self._kl_weight(inner), inner.trackers["exp_scores"].mean.get(phase))
         with torch.set_grad_enabled(not ignore_grad), torch.autograd.profiler.record_function("forward"):
             loss, size, log = criterion(model, sample, step)
         log["phase"] = 0  # tells training from validation in reduce_metrics
@@ -147,7 +147,7 @@ class TextVAETask(FairseqTask):
         players = STEPPED[phase] & set(inner.optimizers)
         inner.start_update(phase, players)
         optimizer.step(groups=set(players))
-        inner.stats["kl_weight"] = self._kl_weight(update_num)
+        inner.stats["kl_weight"] = self._kl_weight(inner)
         world = self.cfg.distributed_world_size
         inner.finish_update(distributed_utils.get_data_parallel_group() if world > 1 else None)
 
@@ -181,7 +181,8 @@ class TextVAETask(FairseqTask):
             sums = [float(log["loss"]), float(log["ntokens"])]
             optimizer.trackers["lagging"].add(phase, torch.tensor(sums, dtype=torch.float64))
 
-    def _kl_weight(self, update: int) -> float:
+    def _kl_weight(self, optimizer: AMIPhased) -> float:
+        """Annealed over the decoder's updates: the encoder's inner loops (--lagging) do not count (He et al. 2019)."""
         if self._annealing is None:
             settings = self._criterion.cfg
             length = settings.kl_anneal_updates
@@ -196,7 +197,7 @@ class TextVAETask(FairseqTask):
                 str(settings.kl_anneal), settings.kl_start, settings.kl_weight, length,
                 settings.kl_cycles, settings.kl_cycle_ratio,
             )  # fmt: skip
-        return self._annealing.weight(update)
+        return self._annealing.weight(optimizer.counts["decoder"])
 
     def _check_finite(self, loss: Tensor, update_num: int) -> None:
         # half precision recovers from overflows by itself; with several workers fairseq compares them

@@ -247,15 +247,15 @@ def test_wrong_starts(folder: Path, stock: Dict[str, Path], pair: Path, tmp_path
     fails(attempt(bare), "one dictionary", "--joined-dictionary")
 
 
-def test_reranking_is_for_translation(
+def test_reranking_as_translation_is_refused(
     folder: Path, pair: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would score whole histories given replies alone."""
     monkeypatch.setattr(logging.root, "handlers", [])  # the verb sets up its own messages
     monkeypatch.setattr(logging.root, "level", logging.root.level)
-    argv = ["rerank", folder, "--path", pair, "--output", tmp_path / "out", "--cpu", "-s", "hist", "-t", "reply"]
+    argv = ["rerank", folder, "--path", pair, "--output", tmp_path / "out", "--cpu", "--task", "ami_translation"]
     assert cli.main([str(word) for word in argv]) == 2
-    assert "is a pair for dialogue" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert "needed is one for reply -> hist" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_swapped_languages_name_the_backward_networks_data(folder: Path, pair: Path, tmp_path: Path) -> None:
