@@ -4,7 +4,7 @@ stop() { echo "$(basename "$0"): $*" >&2; exit 2; }
 
 # whole FILE COMMAND...: FILE is the output of COMMAND (a program or a function of one pipeline), whole or not at all
 whole() {
-  local file=$1; shift
-  "$@" > "$file.tmp" || { echo "$(basename "$0"): $file was not written: '$*' failed" >&2; return 1; }
-  mv "$file.tmp" "$file"
+  local whole_file=$1; shift  # COMMAND sees this name, so no common one
+  "$@" > "$whole_file.tmp" || { echo "$(basename "$0"): $whole_file was not written: '$*' failed" >&2; return 1; }
+  mv "$whole_file.tmp" "$whole_file"
 }

@@ -2,13 +2,13 @@
 # newstest2014 with the networks before and after (averaged): sacreBLEU of the detokenised text, and the compound-split
 # BLEU on tokens that older papers report.
 . "$(dirname "$0")/common.sh"
-file=$(raw test "$TGT")
+references=$(raw test "$TGT")
 average "$RUN"
 # wmt14/full where the text was downloaded; else the test set of DATA
 TESTSET=${TESTSET-$([ -n "$DATA" ] || echo wmt14/full)}
 cpu=(); [ "$GPUS" -gt 0 ] || cpu=(--cpu)
 half=(); [ "$GPUS" -eq 0 ] || [ "$PRECISION" = fp32 ] || half=(--fp16)
-reference() { case "$file" in *.gz) gzip -dc "$file" ;; *) cat "$file" ;; esac; }
+reference() { case "$references" in *.gz) gzip -dc "$references" ;; *) cat "$references" ;; esac; }
 whole "$RUN/reference.$TGT" reference
 
 generate() {  # checkpoint

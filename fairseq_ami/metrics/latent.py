@@ -54,6 +54,7 @@ class Aggregated:
     divergence: float
 
 
+@torch.no_grad()
 def aggregate(posterior: DiagonalGaussian, z: Tensor) -> Aggregated:
     """Information and divergence of N sentences.
 

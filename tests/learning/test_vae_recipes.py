@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 ROWS = "lstm-lm vae vae-bow infovae cyclical lagging vae-mine".split()
-TINY = "++model.embed_dim=8 ++model.hidden_size=12 ++model.latent_dim=4 ++model.critic_hidden=8 dataset.num_workers=0"
+TINY = "++model.embed_dim=8 ++model.hidden_size=12 ++model.critic_hidden=8 dataset.num_workers=0"
 
 pytestmark = pytest.mark.slow
 
@@ -87,6 +87,8 @@ def test_ptb_all_rows(environment, sentences, tmp_path):
     measured = json.loads((tmp_path / "work" / "eval" / "vae-mine.json").read_text())["results"][0]
     assert f"| VAE-MINE | {measured['nll']:.2f} | {measured['kl']:.2f} |" in table
     assert "| VAE-MINE | 100.91 | 4.86 | 87.75 | 3.01 | 13 | 13.34 | 400.21 |" in table and "not run" not in table
+    language_model = json.loads((tmp_path / "work" / "eval" / "lstm-lm.json").read_text())["results"][0]
+    assert language_model["kl"] is None and language_model["iw_nll"] is None
     assert (tmp_path / "work" / "training.png").read_bytes().startswith(b"\x89PNG")
     shown = run("ptb", "5_look.sh", settings, "vae-mine", cwd=tmp_path)
     assert all(word in shown for word in ("| input |", "| sample 3 |", "| A |", "| query |", "latent.png"))

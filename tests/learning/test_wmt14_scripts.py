@@ -106,7 +106,7 @@ def test_from_raw_text_to_scores(environment, tmp_path):
     """Both directions; all scores with their signatures; a second call changes nothing; a YAML run on the same data."""
     work = Path(environment["WORK"])
     run("1_download.sh", environment)
-    assert "training pairs: 800" in run("2_clean.sh", environment, DEDUP="0") or (work / "clean").exists()
+    assert "training pairs: " in run("2_clean.sh", environment)
     run("3_binarise.sh", environment)
     run("4_pretrain.sh", environment, PRETRAIN_EXTRA=TRANSFORMER, SAVE_INTERVAL="10")
     for direction in ({}, {"SRC": "de", "TGT": "en"}):
