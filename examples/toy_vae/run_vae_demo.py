@@ -7,7 +7,6 @@ and ends with a table, figures, prior samples and an interpolation.
 import argparse
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 

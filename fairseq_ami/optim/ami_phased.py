@@ -34,6 +34,9 @@ class AMIPhasedConfig(FairseqDataclass):
     critic_optimizer: Optional[str] = field(
         default=None, metadata={"help": "fairseq optimizer of the energy function (default: --inner-optimizer)"}
     )
+    encoder_clip_norm: float = field(default=5.0, metadata={"help": "of the text VAE's encoder; 0 for none"})
+    decoder_clip_norm: float = field(default=5.0, metadata={"help": "of its decoder"})
+    critic_clip_norm: float = field(default=5.0, metadata={"help": "of its energy function"})
     pretrain_lr: float = field(default=1e-3, metadata={"help": "peak learning rate during --pretrain-updates"})
     pretrain_warmup_updates: int = field(
         default=400, metadata={"help": "warm-up of the pretraining; inverse square root decay follows"}
@@ -172,7 +175,7 @@ class AMIPhased(FairseqCompositeOptimizer):
 
     def _clip_player(self, player: str) -> None:
         weights = self.optimizers[player].params
-        limit = getattr(self.settings, f"{player}_clip_norm", 0.0)  # the text VAE's players share --clip-norm
+        limit = getattr(self.settings, f"{player}_clip_norm")
         grads = [p.grad for p in weights if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(grads) if grads else torch.zeros(())
         if limit > 0 and norm > limit:

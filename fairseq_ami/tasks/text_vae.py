@@ -205,7 +205,7 @@ class TextVAETask(FairseqTask):
             return
         raise AMIError(
             f"the loss of update {update_num} is {loss.item()}: training stops, the checkpoints written before it in "
-            f"{self.cfg.save_dir} are whole. Lower --lr or --mi-weight, or pass --clip-norm 5"
+            f"{self.cfg.save_dir} are whole. Lower --lr, --mi-weight or --encoder-clip-norm"
         )
 
     # ------------------------------------------------------------------ validation and logs

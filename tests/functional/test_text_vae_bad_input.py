@@ -128,7 +128,7 @@ def test_not_a_number(vae_data: Path, tmp_path: Path) -> None:
     """Training stops; what was saved before is whole, and the run goes on from there."""
     args = vae_args(vae_data, tmp_path, 7, "--save-interval-updates", "1")
     result = train(tmp_path, args, check=False, hook=partial(_break_at, 5))
-    assert result.code != 0 and "training stops" in result.text and "--clip-norm" in result.text
+    assert result.code != 0 and "training stops" in result.text and "--encoder-clip-norm" in result.text
     assert "Traceback" not in result.text
     weights = load(tmp_path / "checkpoint_last.pt")["model"].values()
     assert all(bool(torch.isfinite(value).all()) for value in weights)

@@ -45,7 +45,8 @@ def test_samples(arch, kind):
     task, sides = both(arch)
     settings = make_criterion(task, num_samples=4, sampler=kind, sample_max_len_b=6).sampling
     cpu, device = (roll_out(pair, batch, settings, 7, noise=True, score=True) for pair, batch in sides)
-    assert device.samples.tokens.device.type == DEVICE and len(cpu.samples.tokens.unique(dim=0)) > 5
+    assert device.samples.tokens.device.type == DEVICE
+    assert kind == "teacher-forced" or len(cpu.samples.tokens.unique(dim=0)) > 5
     assert torch.equal(cpu.samples.tokens, device.samples.tokens.cpu())
     assert torch.equal(cpu.samples.actions, device.samples.actions.cpu())
     for name in ("log_prob", "entropy", "noise_norm"):

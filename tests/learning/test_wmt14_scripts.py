@@ -133,7 +133,7 @@ def yaml_run(environment, work, folder):
         "dataset.max_tokens": 300, "task.noise_updates": 1, "hydra.run.dir": folder,
     }  # fmt: skip
     options = ["--config-dir", SCRIPTS / "config", "--config-name", "ami"]
-    options += [f"{'+' if name == 'common.cpu' else ''}{name}={value}" for name, value in values.items()]
+    options += [f"{name}={value}" for name, value in values.items()]
     command = [sys.executable, "-m", "fairseq_cli.hydra_train", *options]
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     text = result.stdout + result.stderr

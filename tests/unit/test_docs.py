@@ -68,7 +68,7 @@ def test_options_of_the_readme():
 
 
 def test_options_of_the_text_vae_page():
-    """Every option in the tables of docs/text_vae.md exists, and every option of its criterion and models stands there."""
+    """Every option in the tables of docs/text_vae.md exists, and all of the criterion's and models' stand there."""
     from argparse import ArgumentParser
 
     from fairseq.dataclass.utils import gen_parser_from_dataclass

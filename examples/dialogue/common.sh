@@ -1,0 +1,258 @@
+# What the recipes of dialogue share. A recipe's script says `CORPUS=name`, sources this file, and calls a function.
+# Every setting can be set in the environment.
+set -euo pipefail
+DIALOGUE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+WORK=${WORK:-$CORPUS-work}           # everything is written below this folder
+DATA=${DATA:-}                       # folder with the raw dialogues; empty: download
+VECTORS=${VECTORS:-}                 # text file of GloVe or word2vec vectors; empty: trained on the training replies
+ARCH=${ARCH:-transformer}            # transformer, lstm
+SIZE=${SIZE:-small}                  # tiny, small (CPU), paper
+SEED=${SEED:-1}
+PREPARE=${PREPARE:---lowercase --threshold 2}  # further options of fairseq-ami dialog-prepare
+EPOCHS=${EPOCHS:-20}                 # of the pretraining
+PRETRAIN=${PRETRAIN:-}               # further options of fairseq-train there, such as another optimizer
+MAX_TOKENS=${MAX_TOKENS:-4000}
+# Every row takes CYCLES * FORWARD forward updates; who plays in a row's cycle is in row().
+CYCLES=${CYCLES:-50} NOISE=${NOISE:-4} FORWARD=${FORWARD:-8} BACKWARD=${BACKWARD:-8}
+NOISE_UPDATES=${NOISE_UPDATES:-40}   # of the noise network alone, before the first cycle of ami
+VALID_EVERY=${VALID_EVERY:-100}      # updates between validations
+BEST=${BEST:-reply_average}          # what the best checkpoint has most of
+MAX_LEN=${MAX_LEN:-40}               # words of a sampled or decoded reply
+BEAM=${BEAM:-5}
+SEARCH=${SEARCH:---beam 10}          # where the candidates of reranking come from; such as "--sampling --sampling-topk 20 --beam 20"
+EXTRA=${EXTRA:-}                     # further options of fairseq-train in the rows
+DEVICE=${DEVICE:-}                   # --cpu leaves a GPU alone
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
+ARCHS="lstm transformer"
+ROWS="mle mmi ami-no-noise ami"      # Table 1
+MORE="mmi-fixed ami-no-k ami-no-clip"  # Table 2, Figure 2
+
+stop() { echo "$(basename "$0"): $*" >&2; exit 2; }
+for tool in fairseq-ami fairseq-train fairseq-generate python; do
+  command -v "$tool" > /dev/null || stop "no $tool on the PATH: activate the environment first (source .venv/bin/activate)"
+done
+[[ " $ARCHS " == *" $ARCH "* ]] || stop "ARCH=$ARCH: choose from $ARCHS"
+BIN=$WORK/bin
+RUNS=$WORK/$ARCH.$SEED
+OUT=$WORK/replies.$SEED
+USER_DIR=$(fairseq-ami user-dir)
+mkdir -p "$WORK"
+
+# write $1 from standard input, whole or not at all
+whole() { cat > "$1.tmp" && mv "$1.tmp" "$1"; }
+
+# fetch $2 into the file $1, whole or not at all
+download() {
+  [ -s "$1" ] && return
+  mkdir -p "$(dirname "$1")"
+  curl -fsSL -o "$1.tmp" "$2" || stop "cannot download $2: set DATA to a folder with the files"
+  mv "$1.tmp" "$1"
+}
+
+# the files in DATA whose names fit $2..., for split $1, one a line; those of the first pattern that fits
+raw() {
+  local split=$1 pattern found; shift
+  for pattern in "$@"; do
+    found=$(find -L "$DATA" -maxdepth 1 -name "$pattern" 2> /dev/null | sort)
+    if [ -n "$found" ]; then echo "$found"; return; fi
+  done
+  stop "DATA=$DATA has no $split dialogues: no file is called $*"
+}
+
+prepare() {  # format, files of train, of valid, of test (a file a line) -> $BIN and word vectors
+  local train valid test
+  mapfile -t train <<< "$2"; mapfile -t valid <<< "$3"; mapfile -t test <<< "$4"
+  # shellcheck disable=SC2086
+  [ -d "$BIN" ] || fairseq-ami dialog-prepare --format "$1" --train "${train[@]}" --valid "${valid[@]}" --test "${test[@]}" \
+    --destdir "$BIN" $PREPARE
+  if [ -z "$VECTORS" ] && [ ! -s "$WORK/vectors.txt" ]; then
+    python "$DIALOGUE/vectors.py" "$BIN/train.reply" "$WORK/vectors.txt"
+  fi
+  echo "binary data: $BIN; word vectors: ${VECTORS:-$WORK/vectors.txt}"
+}
+
+have_data() {
+  [ -s "$BIN/dict.hist.txt" ] || stop "there is no data in $BIN: run 1_prepare.sh first, with the same WORK"
+  VECTORS=${VECTORS:-$WORK/vectors.txt}
+  [ -s "$VECTORS" ] || stop "there are no word vectors in $VECTORS: run 1_prepare.sh, or set VECTORS to a file"
+}
+
+sizes() {  # options of the networks of ARCH and SIZE
+  local dim inner layers heads dropout
+  case $ARCH.$SIZE in
+    transformer.tiny) dim=16 inner=16 layers=1 heads=2 dropout=0.1 ;;
+    transformer.small) dim=256 inner=512 layers=3 heads=4 dropout=0.1 ;;
+    transformer.paper) dim=512 inner=2048 layers=6 heads=8 dropout=0.1 ;;
+    lstm.tiny) dim=16 layers=1 dropout=0.1 ;;
+    lstm.small) dim=256 layers=1 dropout=0.3 ;;
+    lstm.paper) dim=500 layers=2 dropout=0.3 ;;
+    *) stop "SIZE=$SIZE: choose tiny, small or paper" ;;
+  esac
+  echo "--arch $ARCH --encoder-embed-dim $dim --decoder-embed-dim $dim --encoder-layers $layers --decoder-layers $layers"
+  echo "--dropout $dropout --share-all-embeddings"
+  if [ "$ARCH" = lstm ]; then
+    echo "--encoder-bidirectional --encoder-hidden-size $dim --decoder-hidden-size $dim --decoder-out-embed-dim $dim"
+  else
+    echo "--encoder-ffn-embed-dim $inner --decoder-ffn-embed-dim $inner --encoder-attention-heads $heads"
+    echo "--decoder-attention-heads $heads --encoder-normalize-before --decoder-normalize-before"
+  fi
+}
+
+pretrain() {  # both networks by maximum likelihood with stock fairseq; called again it goes on where it stopped
+  have_data
+  local options network data source target
+  options=$(sizes)
+  while read -r network data source target; do
+    # shellcheck disable=SC2086
+    fairseq-train "$data" --user-dir "$USER_DIR" --task translation -s "$source" -t "$target" $options \
+      --criterion label_smoothed_cross_entropy --label-smoothing 0.1 --optimizer adam --adam-betas '(0.9, 0.98)' \
+      --lr 0.001 --lr-scheduler inverse_sqrt --warmup-updates 1000 --clip-norm 1 --max-tokens "$MAX_TOKENS" \
+      --max-epoch "$EPOCHS" --seed "$SEED" --save-dir "$RUNS/pretrain.$network" --no-epoch-checkpoints --num-workers 1 \
+      --patience 3 --skip-invalid-size-inputs-valid-test --log-format simple $DEVICE $PRETRAIN < /dev/null
+  done <<< "forward $BIN hist reply
+backward $BIN/backward context last"
+}
+
+row() {  # sets OBJECTIVE (options of the row), UPDATES (all of its updates)
+  local cycle=$((FORWARD + BACKWARD))
+  UPDATES=$((CYCLES * cycle))
+  case $1 in
+    mle | mmi) OBJECTIVE="--objective $1" ;;
+    mmi-fixed) OBJECTIVE="--objective mmi-fixed" UPDATES=$((CYCLES * FORWARD)) ;;
+    ami-no-noise) OBJECTIVE="--objective ami --no-latent-noise" ;;
+    ami) OBJECTIVE="--objective ami" ;;
+    ami-no-k) OBJECTIVE="--objective ami --cosine-multiplier none" ;;
+    ami-no-clip) OBJECTIVE="--objective ami --weight-clip-mode none" ;;
+    *) stop "there is no row '$1': choose from $ROWS $MORE" ;;
+  esac
+  case $1 in
+    ami | ami-no-k | ami-no-clip)
+      OBJECTIVE="$OBJECTIVE --noise-updates $NOISE_UPDATES"
+      UPDATES=$((NOISE_UPDATES + CYCLES * (NOISE + cycle))) ;;
+  esac
+}
+
+have_networks() {
+  local network path
+  for network in forward backward; do
+    path=$RUNS/pretrain.$network/checkpoint_best.pt
+    [ -s "$path" ] || stop "there is no $path: run 2_pretrain.sh first, with the same WORK, ARCH and SEED"
+  done
+}
+
+# the pair of the pretrained networks in the folder $1; further options of fairseq-train
+pair() {
+  local folder=$1; shift
+  # shellcheck disable=SC2086
+  fairseq-train "$BIN" --user-dir "$USER_DIR" --task ami_dialog -s hist -t reply --arch "ami_$ARCH" \
+    --forward-checkpoint "$RUNS/pretrain.forward/checkpoint_best.pt" \
+    --backward-checkpoint "$RUNS/pretrain.backward/checkpoint_best.pt" \
+    --criterion ami_minimax --optimizer ami_phased --phase-cycle "noise=$NOISE,forward=$FORWARD,backward=$BACKWARD" \
+    --label-smoothing 0.1 --sample-max-len-a 0 --sample-max-len-b "$MAX_LEN" --max-tokens "$MAX_TOKENS" --seed "$SEED" \
+    --save-dir "$folder" --no-epoch-checkpoints --required-batch-size-multiple 1 --num-workers 1 --log-format simple \
+    --log-interval 20 $DEVICE "$@"
+}
+
+train() {  # one row; called again it goes on where it stopped
+  [ $# = 1 ] || stop "name one row: $ROWS $MORE"
+  row "$1"
+  have_data
+  have_networks
+  # shellcheck disable=SC2086
+  pair "$RUNS/$1" $OBJECTIVE --max-update "$UPDATES" --validate-interval-updates "$VALID_EVERY" \
+    --save-interval-updates "$VALID_EVERY" --keep-interval-updates 1 --eval-replies \
+    --eval-replies-args "{\"beam\": 1, \"max_len_a\": 0, \"max_len_b\": $MAX_LEN}" --eval-replies-vectors "$VECTORS" \
+    --eval-replies-remove-bpe '@@ ' --best-checkpoint-metric "$BEST" --maximize-best-checkpoint-metric $EXTRA 2>&1 |
+    tee -a "$RUNS/$1.log"
+}
+
+trained() {  # rows of $1 (an architecture) that have a best checkpoint
+  local row
+  for row in $ROWS $MORE; do [ ! -s "$WORK/$1.$SEED/$row/checkpoint_best.pt" ] || echo "$row"; done
+}
+
+rerank() {  # MMI-bidi: candidates of maximum likelihood, reranked by its backward network
+  have_data
+  local path=$RUNS/mle/checkpoint_best.pt out=$OUT/$ARCH-mle-reranked.txt
+  [ -s "$path" ] || stop "there is no $path: run 3_train.sh mle first"
+  mkdir -p "$OUT"
+  if [ "$out" -nt "$path" ]; then echo "$out is there"; return; fi
+  # shellcheck disable=SC2086
+  fairseq-ami rerank "$BIN" -s hist -t reply --path "$path" --max-len-a 0 --max-len-b "$MAX_LEN" --seed "$SEED" \
+    --remove-bpe --output "$out" --json "$out.json" $SEARCH $DEVICE
+}
+
+decode() {  # replies of one system to the test set, unless they are newer than its checkpoint
+  local name=$1 path=$2 out=$OUT/$1.txt
+  if [ "$out" -nt "$path" ]; then return; fi
+  # shellcheck disable=SC2086
+  fairseq-generate "$BIN" --user-dir "$USER_DIR" --task ami_dialog -s hist -t reply --path "$path" --beam "$BEAM" \
+    --max-len-a 0 --max-len-b "$MAX_LEN" --max-tokens 12000 --remove-bpe --required-batch-size-multiple 1 \
+    --results-path "$OUT/$name.results" $DEVICE > "$OUT/$name.log" 2>&1 || stop "$name: see $OUT/$name.log"
+  grep '^H-' "$OUT/$name.results/generate-test.txt" | sort -V | cut -f3 | whole "$out"
+}
+
+systems() {  # sets SYSTEMS to NAME=FILE of all replies in $OUT, in the order of the table
+  local arch row
+  SYSTEMS=()
+  for arch in $ARCHS; do for row in mle mle-reranked mmi mmi-fixed ami-no-noise ami-no-k ami-no-clip ami; do
+    [ ! -s "$OUT/$arch-$row.txt" ] || SYSTEMS+=("$arch-$row=$OUT/$arch-$row.txt")
+  done; done
+  [ ${#SYSTEMS[@]} -gt 0 ] || stop "there are no replies in $OUT: run 3_train.sh and 5_score.sh first"
+}
+
+score() {  # Table 1 of everything that is trained, Table 2 and the bounds of each architecture
+  have_data
+  mkdir -p "$OUT"
+  local arch row paths start
+  for arch in $ARCHS; do for row in $(trained "$arch"); do
+    decode "$arch-$row" "$WORK/$arch.$SEED/$row/checkpoint_best.pt"
+  done; done
+  systems
+  # shellcheck disable=SC2086
+  fairseq-ami metrics --references "$BIN/test.reply" --source "$BIN/test.hist" --hypotheses "${SYSTEMS[@]}" \
+    --vectors "$VECTORS" --bootstrap "${BOOTSTRAP:-1000}" --json "$WORK/table1.json" --markdown "$WORK/table1.md"
+  for arch in $ARCHS; do
+    ARCH=$arch RUNS=$WORK/$arch.$SEED paths=()
+    for row in $(trained "$arch"); do paths+=("$row=$RUNS/$row/checkpoint_last.pt"); done
+    [ ${#paths[@]} -gt 0 ] || continue
+    # the common Q and the frozen samples are those of the pretrained networks: a pair that nothing moves
+    start=$RUNS/start/checkpoint_last.pt
+    [ -s "$start" ] || pair "$RUNS/start" --objective mle --forward-lr 0 --backward-lr 0 --noise-lr 0 --max-update 1 \
+      --disable-validation > "$RUNS/start.log" 2>&1 || stop "see $RUNS/start.log"
+    fairseq-ami bound "$BIN" --path "${paths[@]}" --common-q "$start" --frozen-samples "$start" --vectors "$VECTORS" \
+      --remove-bpe --seed "$SEED" --max-tokens 12000 --json "$WORK/table2.$arch.json" | whole "$WORK/table2.$arch.tsv"
+    echo "$arch, bounds and Table 2 (likeness_real - likeness_own is the gap):"
+    cat "$WORK/table2.$arch.tsv"
+  done
+}
+
+figure() {  # file, metrics, rows: curves over updates and their numbers, from the logs of those rows that are trained
+  local file=$WORK/$1.$ARCH.png metrics=$2 row logs=() names=(); shift 2
+  for row in "$@"; do
+    if grep -qs ' | INFO | valid | ' "$RUNS/$row.log"; then logs+=("$RUNS/$row.log") names+=("$row"); fi
+  done
+  if [ ${#logs[@]} = 0 ]; then echo "$(basename "$file"): none of the rows $* is trained"; return; fi
+  fairseq-ami plot training "${logs[@]}" --name "${names[@]}" --metrics "$metrics" --output "$file" --table |
+    whole "${file%.png}.tsv"
+  echo "figure: $file"
+}
+
+figures() {  # Figure 3: the bound over updates; Figure 2: convergence of the ablations
+  figure figure3 vim_bound,vim_bound_common mmi ami
+  figure figure2 "${CONVERGENCE:-reply_average,reply_dist_2,nll_loss}" ami ami-no-k ami-no-clip
+}
+
+look() {  # Table 4, and blind pairs for human judges (Table 3)
+  have_data
+  systems
+  local options=() entry
+  for entry in "${SYSTEMS[@]}"; do options+=(--system "$entry"); done
+  fairseq-ami compare --histories "$BIN/test.hist" --separator '<sep>' "${options[@]}" --references "$BIN/test.reply" \
+    --count "${EXAMPLES:-10}" --seed "$SEED" --markdown "$WORK/table4.md" --html "$WORK/table4.html"
+  echo "histories with all replies: $WORK/table4.md, $WORK/table4.html"
+  if [ -d "$WORK/human-eval" ]; then echo "$WORK/human-eval is there"; return; fi
+  if [ ${#SYSTEMS[@]} -lt 2 ]; then echo "human evaluation needs two systems"; return; fi
+  fairseq-ami human-eval prepare --histories "$BIN/test.hist" --separator '<sep>' "${options[@]}" \
+    --count "${ITEMS:-120}" --seed "$SEED" --out "$WORK/human-eval"
+}
