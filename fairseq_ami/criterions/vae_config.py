@@ -7,6 +7,7 @@ from omegaconf import II
 
 from fairseq_ami.schedules import ANNEALINGS
 
+MI_ESTIMATORS = ("tangent", "dv", "nwj", "infonce", "js")
 XI_MODES = ("ema", "optimal", "fixed", "paper")
 NEGATIVES = ("all", "roll")
 
@@ -28,6 +29,10 @@ class VAEMineConfig(FairseqDataclass):
     )
     mi_weight: float = field(
         default=0.0, metadata={"help": "alpha: weight of the mutual-information bound (VAE-MINE; needs --critic)"}
+    )
+    mi_estimator: ChoiceEnum(MI_ESTIMATORS) = field(
+        default="tangent",
+        metadata={"help": "the paper's bound (equation 12), or another objective (js is on another scale, no bound in nats)"},
     )
     xi: ChoiceEnum(XI_MODES) = field(
         default="ema",

@@ -16,12 +16,26 @@ from fairseq_ami.generation.random_streams import normal, stream_keys
 from fairseq_ami.metrics.latent import aggregate
 from fairseq_ami.modules import DiagonalGaussian
 from fairseq_ami.objectives.divergences import free_bits_kl, maximum_mean_discrepancy
-from fairseq_ami.objectives.mutual_information import donsker_varadhan, log_mean_exp_negatives, tangent_bound
+from fairseq_ami.objectives.mutual_information import (
+    donsker_varadhan,
+    info_nce,
+    jensen_shannon,
+    log_mean_exp_negatives,
+    nwj,
+    tangent_bound,
+)
 
 logger = logging.getLogger(__name__)
 
 # what a stream of random numbers is for
 POSTERIOR, PRIOR, WORDS = range(101, 104)
+# what may stand in the place of the paper's bound: (scores, negatives) -> what is ascended
+OTHER_ESTIMATORS = {
+    "dv": donsker_varadhan,
+    "nwj": nwj,
+    "infonce": lambda scores, negatives: info_nce(scores),
+    "js": lambda scores, negatives: jensen_shannon(scores, negatives)[0],
+}
 # validation draws from streams of its own, the same at every validation
 VALIDATION_UPDATE = -1
 
@@ -134,21 +148,28 @@ class VAEMineELBO(FairseqCriterion):
         return total
 
     def _bound(self, model: Any, features: Tensor, z: Tensor, step: VAEStep, log: Dict) -> Tensor:
-        """E_joint f - xi E_marginal e^f + log xi + 1 (equation 12), a lower bound on I(x; z) for every xi > 0."""
+        """E_joint f - xi E_marginal e^f + log xi + 1 (equation 12), a lower bound on I(x; z) for every xi > 0; or another."""
         if len(z) < 2:
             self._tell_once()
             nothing = z.new_zeros(())  # all workers of a step log the same keys
             log.update(bound=nothing, bound_sentences=0)
-            if str(self.cfg.xi) == "ema":
+            if self._keeps_mean_exp:
                 log.update(mean_exp=nothing.double())
             return nothing
-        scores = self._scores(model, features, z)
-        log_mean = log_mean_exp_negatives(scores.detach(), self._negatives)
-        bound = tangent_bound(scores, self._log_xi(log_mean, step), self._negatives)
+        scores, estimator = self._scores(model, features, z), str(self.cfg.mi_estimator)
+        if estimator == "tangent":
+            log_mean = log_mean_exp_negatives(scores.detach(), self._negatives)
+            bound = tangent_bound(scores, self._log_xi(log_mean, step), self._negatives)
+            if self._keeps_mean_exp:
+                log.update(mean_exp=len(z) * log_mean.double().exp())
+        else:
+            bound = OTHER_ESTIMATORS[estimator](scores, self._negatives)
         log.update(bound=len(z) * bound.detach(), bound_sentences=len(z))
-        if str(self.cfg.xi) == "ema":
-            log.update(mean_exp=len(z) * log_mean.double().exp())
         return bound
+
+    @property
+    def _keeps_mean_exp(self) -> bool:
+        return str(self.cfg.mi_estimator) == "tangent" and str(self.cfg.xi) == "ema"
 
     def _log_xi(self, log_mean: Tensor, step: VAEStep) -> Tensor:
         """Logarithm of xi; -xi E[e^f] + log xi is largest at xi = 1 / E[e^f], not at E[e^f] (equation 13)."""

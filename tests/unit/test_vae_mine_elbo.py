@@ -138,6 +138,27 @@ def test_mutual_information(xi, average, slope, critic, negatives, noise):
         torch.testing.assert_close(found, wanted)
 
 
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("dv", lambda f, joint, marginal: joint.mean() - marginal.exp().mean().log()),
+        ("nwj", lambda f, joint, marginal: joint.mean() - (marginal - 1).exp().mean()),
+        ("infonce", lambda f, joint, marginal: (joint - f.exp().mean(1).log()).mean()),
+        ("js", lambda f, joint, marginal: joint.sigmoid().log().mean() + (1 - marginal.sigmoid()).log().mean()),
+    ],
+)
+def test_other_estimators(name, value, noise):
+    """--mi-estimator puts another objective in the bound's place; --xi has no say then."""
+    model, criterion, batch = setting(model={"critic": "bilinear"}, mi_weight=1.7, mi_estimator=name, xi="ema")
+    loss, _, log = criterion(model, batch, VAEStep(7, 0.6, 0.4))
+    reconstruction, kl, z, features = pieces(model, batch, noise[0])
+    joint, marginal = negative_scores(model, features, z, "all")
+    expected = value(model.critic(features, z), joint, marginal)
+    torch.testing.assert_close(loss, reconstruction + 0.6 * kl.sum() - 1.7 * 5 * expected)
+    torch.testing.assert_close(log["bound"], 5 * expected.detach())
+    assert "mean_exp" not in log
+
+
 def test_equation_13_is_no_maximum(noise):
     """-xi E[e^f] + log xi is highest at 1 / E[e^f]: no xi on a fine grid does better, and xi = E[e^f] does worse."""
     bounds = {}
