@@ -63,7 +63,7 @@ export CHECK_MACHINE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo demo-vae test test-slow kenlm lint clean distclean
+.PHONY: help venv demo demo-vae test test-slow gpu-check kenlm lint clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -99,6 +99,10 @@ test: $(READY)  ## the tests of a few minutes
 
 test-slow: $(READY)  ## the tests that train until a score is reached
 	@$(RUN_ENV) $(RUN) -m pytest -m slow $(ARGS)
+
+gpu-check: $(READY)  ## what needs a CUDA device: checks, words a second (FAIRSEQ_AMI_DEVICE=cpu: their logic without one)
+	@$(RUN_ENV) $(RUN) -m pytest -m gpu -rs tests/gpu $(ARGS)
+	@$(RUN_ENV) $(RUN) benchmarks/gpu_throughput.py
 
 kenlm: .kenlm/bin/query  ## build KenLM's lmplz and query into .kenlm/bin; needs CMake and Boost (apt packages)
 

@@ -10,7 +10,8 @@ SIZE=${SIZE:-small}                  # tiny, small (CPU), paper
 SEED=${SEED:-1}
 PREPARE=${PREPARE:---lowercase --threshold 2}  # further options of fairseq-ami dialog-prepare
 EPOCHS=${EPOCHS:-20}                 # of the pretraining
-PRETRAIN=${PRETRAIN:-}               # further options of fairseq-train there, such as another optimizer
+OPTIMIZER=${OPTIMIZER:-"--optimizer adam --adam-betas (0.9,0.98) --lr 0.001 --lr-scheduler inverse_sqrt --warmup-updates 1000"}
+PRETRAIN=${PRETRAIN:-}               # further options of fairseq-train there
 MAX_TOKENS=${MAX_TOKENS:-4000}
 # Every row takes CYCLES * FORWARD forward updates; who plays in a row's cycle is in row().
 CYCLES=${CYCLES:-50} NOISE=${NOISE:-4} FORWARD=${FORWARD:-8} BACKWARD=${BACKWARD:-8}
@@ -81,10 +82,10 @@ sizes() {  # options of the networks of ARCH and SIZE
   local dim inner layers heads dropout
   case $ARCH.$SIZE in
     transformer.tiny) dim=16 inner=16 layers=1 heads=2 dropout=0.1 ;;
-    transformer.small) dim=256 inner=512 layers=3 heads=4 dropout=0.1 ;;
+    transformer.small) dim=128 inner=256 layers=3 heads=4 dropout=0.1 ;;
     transformer.paper) dim=512 inner=2048 layers=6 heads=8 dropout=0.1 ;;
     lstm.tiny) dim=16 layers=1 dropout=0.1 ;;
-    lstm.small) dim=256 layers=1 dropout=0.3 ;;
+    lstm.small) dim=128 layers=1 dropout=0.3 ;;
     lstm.paper) dim=500 layers=2 dropout=0.3 ;;
     *) stop "SIZE=$SIZE: choose tiny, small or paper" ;;
   esac
@@ -105,8 +106,7 @@ pretrain() {  # both networks by maximum likelihood with stock fairseq; called a
   while read -r network data source target; do
     # shellcheck disable=SC2086
     fairseq-train "$data" --user-dir "$USER_DIR" --task translation -s "$source" -t "$target" $options \
-      --criterion label_smoothed_cross_entropy --label-smoothing 0.1 --optimizer adam --adam-betas '(0.9, 0.98)' \
-      --lr 0.001 --lr-scheduler inverse_sqrt --warmup-updates 1000 --clip-norm 1 --max-tokens "$MAX_TOKENS" \
+      --criterion label_smoothed_cross_entropy --label-smoothing 0.1 $OPTIMIZER --clip-norm 1 --max-tokens "$MAX_TOKENS" \
       --max-epoch "$EPOCHS" --seed "$SEED" --save-dir "$RUNS/pretrain.$network" --no-epoch-checkpoints --num-workers 1 \
       --patience 3 --skip-invalid-size-inputs-valid-test --log-format simple $DEVICE $PRETRAIN < /dev/null
   done <<< "forward $BIN hist reply

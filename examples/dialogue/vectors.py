@@ -12,7 +12,8 @@ from fairseq_ami.metrics.word_vectors import train_vectors
 def main(text: str, output: str) -> None:
     logging.getLogger("gensim").setLevel(logging.WARNING)
     vectors = train_vectors([line.split() for line in read_lines(text)], text)
-    rows = [f"{word} {' '.join(f'{value:.6g}' for value in vectors.matrix[row])}" for word, row in vectors.index.items()]
+    numbers = [" ".join(f"{value:.6g}" for value in row) for row in vectors.matrix]
+    rows = [f"{word} {numbers[row]}" for word, row in vectors.index.items()]
     write_atomically(output, "\n".join([f"{len(rows)} {vectors.matrix.shape[1]}", *rows]) + "\n")
     print(f"word vectors: {vectors.name}")
 

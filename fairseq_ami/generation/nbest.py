@@ -227,7 +227,7 @@ def _hypothesis(
     written = [dictionary[separator] for separator in getattr(task, "separators", ()) if tokens.eq(separator).any()]
     if written:
         raise AMIError(
-            f"{path}: a hypothesis of sentence {index} (H-{index}) has {written[0]}, which stands between the utterances "
-            "of a history and is no reply: write the file with fairseq-generate --task ami_dialog"
+            f"{path}: a hypothesis of sentence {index} (H-{index}) has {written[0]}, which stands between the "
+            "utterances of a history: write the file with fairseq-generate --task ami_dialog"
         )
     return Hypothesis(tokens, score, log_prob, to_text(dictionary, tokens, post_process, finish))
