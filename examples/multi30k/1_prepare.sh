@@ -6,24 +6,27 @@ if [ -z "$DATA" ]; then
   DATA=$WORK/raw
   mkdir -p "$DATA"
   for split in train val test_2016_flickr; do for lang in en de; do
-    [ -s "$DATA/$split.$lang.gz" ] || curl -fsSL "$URL/$split.$lang.gz" | whole "$DATA/$split.$lang.gz"
+    [ -s "$DATA/$split.$lang.gz" ] || whole "$DATA/$split.$lang.gz" curl -fsSL "$URL/$split.$lang.gz"
   done; done
 fi
 mkdir -p "$TEXT"
+tokens() { gzip -dc "$1" | sacremoses -l "$2" -q tokenize -a; }
 for split in train val test_2016_flickr; do for lang in en de; do
   file=$DATA/$split.$lang.gz
-  [ -s "$file" ] || { echo "1_prepare.sh: there is no $file; set DATA to the folder of the raw files" >&2; exit 2; }
-  [ -s "$TEXT/$split.tok.$lang" ] || gzip -dc "$file" | sacremoses -l "$lang" -q tokenize -a | whole "$TEXT/$split.tok.$lang"
+  [ -s "$file" ] || stop "there is no $file; set DATA to the folder of the raw files"
+  [ -s "$TEXT/$split.tok.$lang" ] || whole "$TEXT/$split.tok.$lang" tokens "$file" "$lang"
 done; done
 
 codes=$TEXT/bpe.codes
+learn() { cat "$TEXT"/train.tok.{en,de} | subword-nmt learn-bpe -s "$MERGES"; }
+segment() { subword-nmt apply-bpe -c "$codes" < "$1"; }
 if [ -n "$CHECKPOINTS" ]; then
   cp "$CHECKPOINTS/bpe.codes" "$codes"  # the subwords that the checkpoints were trained with
 elif [ ! -s "$codes" ]; then
-  cat "$TEXT"/train.tok.{en,de} | subword-nmt learn-bpe -s "$MERGES" | whole "$codes"
+  whole "$codes" learn
 fi
 for split in train val test_2016_flickr; do for lang in en de; do
-  [ -s "$TEXT/$split.$lang" ] || subword-nmt apply-bpe -c "$codes" < "$TEXT/$split.tok.$lang" | whole "$TEXT/$split.$lang"
+  [ -s "$TEXT/$split.$lang" ] || whole "$TEXT/$split.$lang" segment "$TEXT/$split.tok.$lang"
 done; done
 
 if [ ! -s "$BIN/dict.en.txt" ] || [ ! -s "$BIN/test.en-de.de.idx" ]; then

@@ -3,7 +3,8 @@
 . "$(dirname "$0")/common.sh"
 BEAM=${BEAM:-5}
 raw=${DATA:-$WORK/raw}/test_2016_flickr.$TGT.gz
-gzip -dc "$raw" | whole "$TEXT/test.raw.$TGT"
+whole "$TEXT/test.raw.$TGT" gzip -dc "$raw"
+detokenised() { grep '^D-' "$1" | sort -V | cut -f3 | sacremoses -l "$TGT" -q detokenize; }
 
 score() {  # name, checkpoint
   local out=$RUN/$1
@@ -11,7 +12,7 @@ score() {  # name, checkpoint
   fairseq-generate "$BIN" --user-dir "$USER_DIR" -s "$SRC" -t "$TGT" --path "$2" \
     --beam "$BEAM" --max-tokens 4000 --remove-bpe --required-batch-size-multiple 1 \
     --results-path "$out.results" > "$out.log" 2>&1
-  grep '^D-' "$out.results/generate-test.txt" | sort -V | cut -f3 | sacremoses -l "$TGT" -q detokenize | whole "$out.$TGT"
+  whole "$out.$TGT" detokenised "$out.results/generate-test.txt"
   printf '%s\t' "$1"
   sacrebleu "$TEXT/test.raw.$TGT" -i "$out.$TGT" -m bleu --format text
 }

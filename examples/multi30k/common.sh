@@ -1,6 +1,7 @@
 # Settings shared by the numbered scripts; every one can be set in the environment.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$HERE/../whole.sh"
 SRC=${SRC:-en}                       # SRC=de TGT=en trains the other direction
 TGT=${TGT:-de}
 WORK=${WORK:-multi30k-work}          # everything is written below this folder
@@ -25,9 +26,6 @@ mkdir -p "$WORK"
 pretrained() {
   if [ -n "$CHECKPOINTS" ]; then echo "$CHECKPOINTS/$1-$2.pt"; else echo "$WORK/mle.$1-$2/checkpoint_best.pt"; fi
 }
-
-# write $1 from standard input, whole or not at all
-whole() { cat > "$1.tmp" && mv "$1.tmp" "$1"; }
 
 train_pair() {  # the minimax, up to update $1; called again it resumes
   fairseq-train "$BIN" --user-dir "$USER_DIR" --task ami_translation -s "$SRC" -t "$TGT" \
