@@ -2,10 +2,11 @@
 
     python benchmarks/gpu_throughput.py [--precision fp16] [--network transformer] [--tokens 4096] [--json FILE]
 
-Networks and sizes are those of WMT14 English-German (examples/wmt14_en_de), batches have as many target tokens as there.
-Both systems run through fairseq's Trainer, as fairseq-train does. Untrained networks hardly ever end a sentence, so
-samples are as long as their sources. Words are target tokens of the real text, of one update, whatever it does with them.
-The text VAE has the sizes of Penn Treebank. Without CUDA nothing is measured (`--device cpu --tiny` only tries the script).
+Networks and sizes are those of WMT14 English-German (examples/wmt14_en_de), batches have as many target tokens as
+there. Both systems run through fairseq's Trainer, as fairseq-train does. Untrained networks hardly ever end a sentence,
+so samples are cut at the length of their sources. Words are target tokens of the batch, whatever the update does with
+them. The text VAE has the sizes of Penn Treebank. Without CUDA nothing is measured; `--device cpu --precision fp32
+--tiny` only tries the script.
 """
 
 import argparse
@@ -59,7 +60,9 @@ PHASES = {
     "backward, 1 sample": f"--phase-cycle backward=1000000 {ONE}",
     "backward, 2 samples": "--phase-cycle backward=1000000",
 }
-VAE_COMMON = "--task text_vae --criterion vae_mine_elbo --optimizer ami_phased --inner-optimizer sgd --lr 1 --clip-norm 5"
+VAE_COMMON = (
+    "--task text_vae --criterion vae_mine_elbo --optimizer ami_phased --inner-optimizer sgd --lr 1 --clip-norm 5"
+)
 VAES = {
     "LSTM-LM": "--arch text_lm_lstm",
     "VAE": "--arch text_vae_lstm",

@@ -3,8 +3,8 @@
     python compound_split_bleu.py REFERENCE HYPOTHESIS --language de
 
 Both files are plain, detokenised text. Punctuation is normalised and the text tokenised (no aggressive splitting of
-hyphens), then a hyphen between two characters becomes a token of its own: `ein-zwei` -> `ein ##AT##-##AT## zwei`. The BLEU is sacreBLEU's with
-`tok:none`: not comparable with scores on detokenised text, usually higher.
+hyphens), then a hyphen between two characters becomes a token of its own: `ein-zwei` -> `ein ##AT##-##AT## zwei`. The
+BLEU is sacreBLEU's with `tok:none`: not comparable with scores on detokenised text, usually higher.
 """
 
 import argparse
@@ -34,7 +34,8 @@ def main() -> None:
     parser.add_argument("--language", required=True, help="of both files")
     args = parser.parse_args()
     # not splitlines(): news text holds other separators of lines
-    texts = [path.read_text(encoding="utf-8").removesuffix("\n").split("\n") for path in (args.reference, args.hypothesis)]
+    files = (args.reference, args.hypothesis)
+    texts = [path.read_text(encoding="utf-8").removesuffix("\n").split("\n") for path in files]
     if len(texts[0]) != len(texts[1]):
         sys.exit(f"{args.reference} has {len(texts[0])} lines, {args.hypothesis} has {len(texts[1])}")
     reference, hypothesis = (prepared(lines, args.language) for lines in texts)

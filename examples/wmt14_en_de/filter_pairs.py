@@ -7,6 +7,7 @@ tokens of the other. Prints how many pairs were read and kept.
 """
 
 import argparse
+import contextlib
 import hashlib
 import sys
 from typing import Iterable, Iterator, Set, Tuple
@@ -41,19 +42,21 @@ def main() -> None:
     names = [f"{args.input}.{language}" for language in args.languages]
     outputs = [f"{args.output}.{language}" for language in args.languages]
     count = written = 0
-    with open(names[0], encoding="utf-8", newline="\n") as first, open(names[1], encoding="utf-8", newline="\n") as second:
-        with open(outputs[0], "w", encoding="utf-8") as one, open(outputs[1], "w", encoding="utf-8") as two:
+    with contextlib.ExitStack() as files:
+        # a news text holds other separators of lines, which are none here
+        first, second = (files.enter_context(open(name, encoding="utf-8", newline="\n")) for name in names)
+        one, two = (files.enter_context(open(name, "w", encoding="utf-8", newline="\n")) for name in outputs)
 
-            def counted() -> Iterator[Pair]:
-                nonlocal count
-                for pair in zip(first, second, strict=True):
-                    count += 1
-                    yield pair
+        def counted() -> Iterator[Pair]:
+            nonlocal count
+            for pair in zip(first, second, strict=True):
+                count += 1
+                yield pair
 
-            for source, target in kept(counted(), args.max_length, args.max_ratio, args.dedup):
-                one.write(source)
-                two.write(target)
-                written += 1
+        for source, target in kept(counted(), args.max_length, args.max_ratio, args.dedup):
+            one.write(source)
+            two.write(target)
+            written += 1
     print(f"{count} pairs, {written} kept", file=sys.stderr)
     if written == 0:
         sys.exit(f"filter_pairs.py: no pair of {args.input} is left")

@@ -32,7 +32,7 @@ class VAEMineConfig(FairseqDataclass):
     )
     mi_estimator: ChoiceEnum(MI_ESTIMATORS) = field(
         default="tangent",
-        metadata={"help": "the paper's bound (equation 12), or another objective (js is on another scale, no bound in nats)"},
+        metadata={"help": "the paper's bound (equation 12), or another objective (js is no bound in nats)"},
     )
     xi: ChoiceEnum(XI_MODES) = field(
         default="ema",

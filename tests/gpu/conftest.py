@@ -14,6 +14,7 @@ from functional.conftest import data, dictionaries, home, stock, trained, vae_da
 from gpu.device import ON_CPU  # noqa: E402
 
 HERE = Path(__file__).parent
+REASON = "needs a CUDA device and PyTorch built for it; FAIRSEQ_AMI_DEVICE=cpu checks the logic on the CPU"
 
 
 def pytest_collection_modifyitems(items: list) -> None:
@@ -22,8 +23,7 @@ def pytest_collection_modifyitems(items: list) -> None:
         if HERE in Path(item.fspath).parents:
             item.add_marker(pytest.mark.gpu)
             if missing:
-                reason = "needs a CUDA device and PyTorch built for it; FAIRSEQ_AMI_DEVICE=cpu checks the logic on the CPU"
-                item.add_marker(pytest.mark.skip(reason=reason))
+                item.add_marker(pytest.mark.skip(reason=REASON))
 
 
 @pytest.fixture(autouse=True)

@@ -59,7 +59,7 @@ def watch_counts(path: str) -> None:
             "updates": trainer.get_num_updates(),
             "phase": trainer.task.schedule.phase(trainer.get_num_updates()),
             "counts": dict(optimizer.counts),
-            "means": {name: tracker.state_dict()["mean"] for name, tracker in optimizer.trackers.items() if tracker.mean},
+            "means": {name: dict(tracker.mean) for name, tracker in optimizer.trackers.items() if tracker.mean},
             "weights": [p.detach().cpu().clone() for p in trainer._model.parameters()],
             "masters": [p.detach().cpu().clone() for p in optimizer.params],
             "moments": [

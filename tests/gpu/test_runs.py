@@ -58,7 +58,8 @@ def test_decoding(direction: str, data: Path, stock: Dict[str, Path], trained: P
         if precision and DEVICE == "cpu":
             continue  # half-precision search is for GPUs
         pair = generate(data, trained, tmp_path, *DIRECTIONS[direction], *precision, "--task", "ami_translation")
-        assert hypotheses(pair) == hypotheses(generate(data, stock[direction], tmp_path, *DIRECTIONS[direction], *precision))
+        plain = generate(data, stock[direction], tmp_path, *DIRECTIONS[direction], *precision)
+        assert hypotheses(pair) == hypotheses(plain)
 
 
 def test_decoding_under_noise(data: Path, trained: Path, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 from functional.commands import ROOT
 from gpu.device import DEVICE, ON_CPU
 
-SMALL = ["--tiny", "--tokens", "100", "--length", "8", "--vocabulary", "100", "--sampler-batches", "4", "--updates", "2"]
+SMALL = ["--tiny", "--tokens", "100", "--length", "8", "--vocabulary", "100", "--sampler-batches", "4"]
+SMALL += ["--updates", "2"]
 
 
 @pytest.mark.parametrize("network", ["transformer", "lstm"])

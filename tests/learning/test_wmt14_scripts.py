@@ -5,10 +5,12 @@ newstest2015-2020, gzipped or not); without it, a slice of the toy corpus.
 """
 
 import gzip
+import io
 import os
 import re
 import subprocess
 import sys
+import tarfile
 from itertools import islice
 from pathlib import Path
 
@@ -28,13 +30,15 @@ TRANSFORMER = both("--SIDE-layers 1 --SIDE-embed-dim 32 --SIDE-ffn-embed-dim 32 
 TRANSFORMER += " --lr 0.005 --warmup-updates 10 --max-tokens 1500 --update-freq 1"
 LSTM = both("--SIDE-layers 1 --SIDE-embed-dim 16 --SIDE-hidden-size 16")
 LSTM += " --decoder-out-embed-dim 16 --batch-size 32 --clip-norm 1"
-SHORT = {"MERGES": "150", "PRETRAIN_UPDATES": "40", "GPUS": "0", "JOBS": "1", "MAX_TOKENS": "500", "BATCH_TOKENS": "500",
-         "NOISE_UPDATES": "2", "PHASE_CYCLE": "noise=1,forward=2,backward=1", "MAX_UPDATE": "8", "AVERAGE": "2",
-         "BEAM": "2", "OMP_NUM_THREADS": "1", "EXTRA": "--forward-lr 0.001"}  # fmt: skip
+SHORT = {
+    "MERGES": "150", "PRETRAIN_UPDATES": "40", "GPUS": "0", "JOBS": "1", "MAX_TOKENS": "500", "BATCH_TOKENS": "500",
+    "NOISE_UPDATES": "2", "PHASE_CYCLE": "noise=1,forward=2,backward=1", "MAX_UPDATE": "8", "AVERAGE": "2",
+    "BEAM": "2", "OMP_NUM_THREADS": "1", "EXTRA": "--forward-lr 0.001",
+}  # fmt: skip
 
 
 def first_lines(path, count):
-    """Its first lines that a tiny network can learn something from, by number: `\\n` alone ends a line."""
+    """`\\n` alone ends a line: news text holds other separators."""
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt", encoding="utf-8", newline="\n") as file:
         return list(islice(file, count))
@@ -126,11 +130,12 @@ def test_from_raw_text_to_scores(environment, tmp_path):
 def yaml_run(environment, work, folder):
     """config/ami.yaml with what a CPU changes."""
     values = {
-        "common.user_dir": ROOT / "fairseq_ami", "common.cpu": "true", "common.fp16": "false", "task.data": work / "bin",
-        "common.log_interval": 1, "distributed_training.distributed_world_size": 1, "checkpoint.save_dir": folder / "yaml",
-        "model.forward_checkpoint": work / "transformer.mle.en-de.1/average.pt", "optimization.update_freq": "[1]",
-        "model.backward_checkpoint": work / "transformer.mle.de-en.1/average.pt", "optimization.max_update": 4,
-        "dataset.max_tokens": 300, "task.noise_updates": 1, "hydra.run.dir": folder,
+        "common.user_dir": ROOT / "fairseq_ami", "common.cpu": "true", "common.fp16": "false",
+        "common.log_interval": 1, "distributed_training.distributed_world_size": 1, "hydra.run.dir": folder,
+        "model.forward_checkpoint": work / "transformer.mle.en-de.1/average.pt", "task.data": work / "bin",
+        "model.backward_checkpoint": work / "transformer.mle.de-en.1/average.pt", "task.noise_updates": 1,
+        "optimization.update_freq": "[1]", "optimization.max_update": 4, "dataset.max_tokens": 300,
+        "checkpoint.save_dir": folder / "yaml",
     }  # fmt: skip
     options = ["--config-dir", SCRIPTS / "config", "--config-name", "ami"]
     options += [f"{name}={value}" for name, value in values.items()]
@@ -152,7 +157,8 @@ def test_lstm_and_what_a_kill_leaves(environment):
     last.write_bytes(last.read_bytes()[:1000])
     output = run("4_pretrain.sh", environment, **{**settings, "PRETRAIN_UPDATES": "40", "DIRECTIONS": "en-de"})
     assert "was damaged" in output and "checkpoint_last.pt (epoch" in output
-    assert (folder / "finished").read_text() == "40\n" and (folder / "checkpoint_last.pt.damaged").stat().st_size == 1000
+    assert (folder / "finished").read_text() == "40\n"
+    assert (folder / "checkpoint_last.pt.damaged").stat().st_size == 1000
     run("5_ami.sh", environment, NETWORK="lstm", SAVE_INTERVAL="4")
     assert len(scores(run("6_score.sh", environment, NETWORK="lstm"))) == 4
 
@@ -193,14 +199,50 @@ def test_what_is_missing_is_named(script, settings, message, environment, tmp_pa
     assert result.returncode == 2 and message in result.stderr, result.stderr[-2000:]
 
 
+ARCHIVES = {
+    "wmt13/training-parallel-europarl-v7.tgz": "training/europarl-v7.de-en",
+    "wmt13/training-parallel-commoncrawl.tgz": "commoncrawl.de-en",
+    "wmt14/training-parallel-nc-v9.tgz": "training/news-commentary-v9.de-en",
+}
+
+
+@pytest.mark.slow
+def test_download_from_stand_ins(environment, tmp_path):
+    """Archives of WMT's layout behind a local address, and test sets of the right length: order, carriage returns."""
+    for archive, member in ARCHIVES.items():
+        path = tmp_path / "mirror" / archive
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(path, "w:gz") as tar:
+            for language in ("en", "de"):
+                content = f"{member} {language}\r\nsecond\rline\n".encode()
+                info = tarfile.TarInfo(f"{member}.{language}")
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    stand_in = tmp_path / "bin" / "sacrebleu"
+    stand_in.parent.mkdir()
+    stand_in.write_text('#!/bin/sh\n[ "$2" = wmt13 ] && seq 3000 || seq 3003\n')
+    stand_in.chmod(0o755)
+    settings = {"DATA": "", "WORK": str(tmp_path / "work"), "STATMT": f"file://{tmp_path}/mirror"}
+    settings["PATH"] = os.pathsep.join([str(stand_in.parent), environment["PATH"]])
+    assert "train: 6 pairs" in run("1_download.sh", environment, **settings)
+    for language in ("en", "de"):
+        lines = (tmp_path / f"work/raw/train.{language}").read_text().split("\n")
+        assert lines == [line for name in ARCHIVES.values() for line in (f"{name} {language}", "secondline")] + [""]
+    (tmp_path / "work/raw/test.de").write_text("1\n")
+    result = call("1_download.sh", environment, **settings)
+    assert result.returncode == 2 and "test.en has 3003 lines and test.de has 1" in result.stderr
+
+
 def tool(name, *args):
     return subprocess.run([sys.executable, SCRIPTS / name, *args], capture_output=True, text=True)
 
 
 def test_filter_by_hand(tmp_path):
     """Both limits are still inside; the second copy goes only on demand."""
-    pairs = [("a b c", "x y"), ("a b c d", "x y"), ("a", ""), ("a b c d e", "v w x y z"), ("a b c d e f", "u v w x y z"),
-             ("a b c", "x y")]  # fmt: skip
+    pairs = [
+        ("a b c", "x y"), ("a b c d", "x y"), ("a", ""), ("a b c d e", "v w x y z"), ("a b c d e f", "u v w x y z"),
+        ("a b c", "x y"),
+    ]  # fmt: skip
     for side, language in enumerate(("en", "de")):
         (tmp_path / f"in.{language}").write_text("".join(pair[side] + "\n" for pair in pairs))
     for option, places in (([], [0, 3, 5]), (["--dedup"], [0, 3])):
@@ -212,7 +254,7 @@ def test_filter_by_hand(tmp_path):
 
 
 def test_compound_split_bleu_by_hand(tmp_path):
-    """Seven tokens with the hyphen apart, the last one wrong: 6/7 5/6 4/5 3/4 -> (3/7) ** (1/4). Unsplit it would be 5."""
+    """Seven tokens with the hyphen apart, the last one wrong: (6/7 5/6 4/5 3/4) ** (1/4). Unsplit they are five."""
     (tmp_path / "reference").write_text("ein rot-weißes Haus steht dort\n")  # ein rot - weißes Haus steht dort
     (tmp_path / "hypothesis").write_text("ein rot-weißes Haus steht hier\n")
     result = tool("compound_split_bleu.py", tmp_path / "reference", tmp_path / "hypothesis", "--language", "de")
