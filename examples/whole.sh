@@ -8,3 +8,11 @@ whole() {
   "$@" > "$whole_file.tmp" || { echo "$(basename "$0"): $whole_file was not written: '$*' failed" >&2; return 1; }
   mv "$whole_file.tmp" "$whole_file"
 }
+
+# fetch $2 into the file $1, whole or not at all
+download() {
+  [ -s "$1" ] && return
+  mkdir -p "$(dirname "$1")"
+  curl -fsSL -o "$1.tmp" "$2" || stop "cannot download $2: set DATA to a folder with the files"
+  mv "$1.tmp" "$1"
+}

@@ -28,7 +28,7 @@ ARCHS="lstm transformer"
 ROWS="mle mmi ami-no-noise ami"      # Table 1
 MORE="mmi-fixed ami-no-k ami-no-clip"  # Table 2, Figure 2
 
-stop() { echo "$(basename "$0"): $*" >&2; exit 2; }
+. "$DIALOGUE/../whole.sh"
 for tool in fairseq-ami fairseq-train fairseq-generate python; do
   command -v "$tool" > /dev/null || stop "no $tool on the PATH: activate the environment first (source .venv/bin/activate)"
 done
@@ -38,17 +38,6 @@ RUNS=$WORK/$ARCH.$SEED
 OUT=$WORK/replies.$SEED
 USER_DIR=$(fairseq-ami user-dir)
 mkdir -p "$WORK"
-
-# write $1 from standard input, whole or not at all
-whole() { cat > "$1.tmp" && mv "$1.tmp" "$1"; }
-
-# fetch $2 into the file $1, whole or not at all
-download() {
-  [ -s "$1" ] && return
-  mkdir -p "$(dirname "$1")"
-  curl -fsSL -o "$1.tmp" "$2" || stop "cannot download $2: set DATA to a folder with the files"
-  mv "$1.tmp" "$1"
-}
 
 # the files in DATA whose names fit $2..., for split $1, one a line; those of the first pattern that fits
 raw() {
@@ -189,8 +178,10 @@ decode() {  # replies of one system to the test set, unless they are newer than 
   fairseq-generate "$BIN" --user-dir "$USER_DIR" --task ami_dialog -s hist -t reply --path "$path" --beam "$BEAM" \
     --max-len-a 0 --max-len-b "$MAX_LEN" --max-tokens 12000 --remove-bpe --required-batch-size-multiple 1 \
     --results-path "$OUT/$name.results" $DEVICE > "$OUT/$name.log" 2>&1 || stop "$name: see $OUT/$name.log"
-  grep '^H-' "$OUT/$name.results/generate-test.txt" | sort -V | cut -f3 | whole "$out"
+  whole "$out" hypotheses "$OUT/$name.results/generate-test.txt"
 }
+
+hypotheses() { grep '^H-' "$1" | sort -V | cut -f3; }  # of fairseq-generate, in the order of the data
 
 systems() {  # sets SYSTEMS to NAME=FILE of all replies in $OUT, in the order of the table
   local arch row
@@ -220,8 +211,9 @@ score() {  # Table 1 of everything that is trained, Table 2 and the bounds of ea
     start=$RUNS/start/checkpoint_last.pt
     [ -s "$start" ] || pair "$RUNS/start" --objective mle --forward-lr 0 --backward-lr 0 --noise-lr 0 --max-update 1 \
       --disable-validation > "$RUNS/start.log" 2>&1 || stop "see $RUNS/start.log"
-    fairseq-ami bound "$BIN" --path "${paths[@]}" --common-q "$start" --frozen-samples "$start" --vectors "$VECTORS" \
-      --remove-bpe --seed "$SEED" --max-tokens 12000 --json "$WORK/table2.$arch.json" | whole "$WORK/table2.$arch.tsv"
+    whole "$WORK/table2.$arch.tsv" fairseq-ami bound "$BIN" --path "${paths[@]}" --common-q "$start" \
+      --frozen-samples "$start" --vectors "$VECTORS" \
+      --remove-bpe --seed "$SEED" --max-tokens 12000 --json "$WORK/table2.$arch.json"
     echo "$arch, bounds and Table 2 (likeness_real - likeness_own is the gap):"
     cat "$WORK/table2.$arch.tsv"
   done
@@ -233,8 +225,8 @@ figure() {  # file, metrics, rows: curves over updates and their numbers, from t
     if grep -qs ' | INFO | valid | ' "$RUNS/$row.log"; then logs+=("$RUNS/$row.log") names+=("$row"); fi
   done
   if [ ${#logs[@]} = 0 ]; then echo "$(basename "$file"): none of the rows $* is trained"; return; fi
-  fairseq-ami plot training "${logs[@]}" --name "${names[@]}" --metrics "$metrics" --output "$file" --table |
-    whole "${file%.png}.tsv"
+  whole "${file%.png}.tsv" fairseq-ami plot training "${logs[@]}" --name "${names[@]}" --metrics "$metrics" \
+    --output "$file" --table
   echo "figure: $file"
 }
 

@@ -14,7 +14,7 @@ EVAL=${EVAL:-}                       # further options of fairseq-ami vae-eval, 
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 ROWS="lstm-lm vae vae-bow infovae cyclical lagging vae-mine"
 
-stop() { echo "$(basename "$0"): $*" >&2; exit 2; }
+. "$VAE/../whole.sh"
 for tool in fairseq-ami fairseq-preprocess fairseq-hydra-train python; do
   command -v "$tool" > /dev/null || stop "no $tool on the PATH: activate the environment first (source .venv/bin/activate)"
 done
@@ -22,14 +22,6 @@ mkdir -p "$WORK"
 WORK=$(cd "$WORK" && pwd)            # hydra changes the folder
 TEXT=$WORK/text
 BIN=$WORK/bin
-
-# fetch $2 into the file $1, whole or not at all
-download() {
-  [ -s "$1" ] && return
-  mkdir -p "$(dirname "$1")"
-  curl -fsSL -o "$1.tmp" "$2" || stop "cannot download $2: set DATA to a folder with the files"
-  mv "$1.tmp" "$1"
-}
 
 # the raw file of split $1: the file $2 if it is set, else the first of the names $3... in DATA, gzipped or not
 raw() {

@@ -148,7 +148,7 @@ class VAEMineELBO(FairseqCriterion):
         return total
 
     def _bound(self, model: Any, features: Tensor, z: Tensor, step: VAEStep, log: Dict) -> Tensor:
-        """E_joint f - xi E_marginal e^f + log xi + 1 (equation 12), below I(x; z) for every xi > 0; or another estimate."""
+        """E_joint f - xi E_marginal e^f + log xi + 1 (equation 12), at most I(x; z) if xi > 0; or another estimate."""
         if len(z) < 2:
             self._tell_once()
             nothing = z.new_zeros(())  # all workers of a step log the same keys

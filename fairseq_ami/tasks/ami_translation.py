@@ -20,6 +20,7 @@ from fairseq_ami.models.paired import PairedModel
 from fairseq_ami.optim import AMIPhased, RunningStatistics, phased
 from fairseq_ami.schedules import PLAYERS, PRETRAIN, PhaseSchedule, parse_phase_cycle
 from fairseq_ami.tasks import patience, start
+from fairseq_ami.tasks.exchange import fit_buffer
 from fairseq_ami.tasks.settings import RunSettings, check_settings
 
 logger = logging.getLogger(__name__)
@@ -142,6 +143,7 @@ class AMITranslation(TranslationTask):
         model.train()
         model.set_num_updates(update_num)
         model.set_players(self.schedule.stepped(update_num))
+        fit_buffer(model)
         if phase != PRETRAIN:
             inner.capture_anchor()
         if self._to_check:

@@ -25,6 +25,7 @@ from fairseq_ami.optim import AMIPhased, LaggingSchedule, RunningStatistics, pha
 from fairseq_ami.optim.lagging import JOINT, STEPPED
 from fairseq_ami.schedules import Annealing
 from fairseq_ami.tasks import patience, start
+from fairseq_ami.tasks.exchange import fit_buffer
 from fairseq_ami.tasks.settings import RunSettings, check_settings
 
 logger = logging.getLogger(__name__)
@@ -128,6 +129,7 @@ class TextVAETask(FairseqTask):
         model.train()
         model.set_num_updates(update_num)
         model.set_players(STEPPED[phase])
+        fit_buffer(model)
         step = VAEStep(update_num, self._kl_weight(inner), inner.trackers["exp_scores"].mean.get(phase))
         with torch.set_grad_enabled(not ignore_grad), torch.autograd.profiler.record_function("forward"):
             loss, size, log = criterion(model, sample, step)

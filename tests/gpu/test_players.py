@@ -74,7 +74,6 @@ def test_two_workers(backend: str, precision: str, data: Path, tmp_path: Path) -
     assert all(torch.equal(last[0][name], last[1][name]) for name in last[0])
 
 
-@pytest.mark.xfail(reason="fairseq's legacy_ddp exchanges its whole buffer, as large as all players", strict=True)
 def test_no_gradient_of_an_idle_player_is_exchanged(data: Path, tmp_path: Path) -> None:
     """In bytes: what an update exchanges is as large as the gradients of its players."""
     train(tmp_path, ami_args(data, tmp_path, len(PHASES), *CYCLE, *RATES), 2, watch=watch_exchange)
