@@ -36,8 +36,9 @@ class Result:
     text: str
 
     def logs(self, kind: str) -> List[Dict[str, Any]]:
-        """The JSON lines that fairseq wrote for *kind* (``train_inner``, ``train``, ``valid``)."""
-        return [json.loads(line) for line in re.findall(rf"\| {kind} \| (\{{.*\}})", self.text)]
+        """The JSON lines of fairseq-train or fairseq-hydra-train of *kind* (``train_inner``, ``train``, ``valid``)."""
+        prefix = rf"(?:\| {kind} \||\[{kind}\]\[INFO\] -)"
+        return [json.loads(line) for line in re.findall(prefix + r" (\{.*\})", self.text)]
 
 
 @dataclass

@@ -1,8 +1,6 @@
 """Where the checks run: on CUDA, or with FAIRSEQ_AMI_DEVICE=cpu their logic on the CPU."""
 
-import json
 import os
-import re
 from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Sequence
@@ -64,13 +62,6 @@ def deterministic() -> None:
     """The same sums in the same order; without it CUDA's atomic additions differ from run to run."""
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
-
-
-def logs(result: Result, kind: str) -> List[Dict[str, Any]]:
-    """The JSON lines of *kind*; fairseq-hydra-train writes another prefix before them than fairseq-train."""
-    found = re.findall(rf"(?:\| {kind} \||\[{kind}\]\[INFO\] -) (\{{.*\}})", result.text)
-    assert found, result.text[-3000:]
-    return [json.loads(line) for line in found]
 
 
 def records(folder: Path, rank: int = 0) -> List[Dict[str, Any]]:

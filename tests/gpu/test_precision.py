@@ -7,7 +7,7 @@ from typing import Any, Dict
 import torch
 from functional.settings import ami_args, hydra_args, with_validation
 from functional.test_phases import as_config
-from gpu.device import FP16, ON_CPU, here_hydra, logs, records, train
+from gpu.device import FP16, ON_CPU, here_hydra, records, train
 
 UPDATES = 40
 SETTINGS = ["--noise-updates", "2", "--phase-cycle", "noise=2,forward=10,backward=7"]
@@ -29,7 +29,7 @@ def validated(precision: str, data: Path, folder: Path, stock: Dict[str, Path]) 
         names = [f"--{name}-checkpoint={path}" for name, path in stock.items()]
         args = with_validation(ami_args(data, folder, UPDATES, *SETTINGS, *RATES, *names, "--no-save"), UPDATES)
         result = train(folder, [*args, *(FP16 if precision == "fp16" else [])])[0]
-    last = logs(result, "valid")[-1]
+    last = result.logs("valid")[-1]
     assert int(last["valid_num_updates"]) == UPDATES
     return {name: float(last[f"valid_{name}"]) for name in CHANCE}
 

@@ -7,7 +7,7 @@ import pytest
 from functional.settings import with_validation
 from functional.test_text_vae import ALL, D, E, _record, moved, write_yaml
 from functional.vae_settings import LSTM, MINE, TRANSFORMER, vae_args
-from gpu.device import FP16, here_hydra, logs, train
+from gpu.device import FP16, here_hydra, train
 
 NETWORKS = {"lstm": LSTM, "transformer": TRANSFORMER}
 # fairseq-hydra-train knows no sizes of named architectures: those of text_vae_transformer_tiny
@@ -27,7 +27,7 @@ def losses(network: str, precision: str, data: Path, folder: Path) -> List[float
     else:
         extra = [*MINE, "--lr", "0.1", *(FP16 if precision == "fp16" else [])]
         result = train(folder, vae_args(data, folder, 60, *extra, network=NETWORKS[network]), watch=nothing)[0]
-    return [float(log["valid_loss"]) for log in logs(result, "valid")]
+    return [float(log["valid_loss"]) for log in result.logs("valid")]
 
 
 def nothing(path: str) -> None:
