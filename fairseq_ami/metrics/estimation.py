@@ -96,6 +96,7 @@ class _Estimator(nn.Module):
         self.log_average: Optional[Tensor] = None
 
     def scores(self, x: Tensor, z: Tensor) -> Tensor:
+        """f(x_i, z_j), shape (n, n), few rows of x at a time."""
         return torch.cat([self.critic(rows, z) for rows in x.split(_SCORED_AT_ONCE)])
 
     def train_value(self, x: Tensor, z: Tensor) -> Tensor:

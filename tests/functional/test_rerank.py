@@ -1,7 +1,6 @@
 """``fairseq-ami rerank`` against what stock ``fairseq-generate`` prints for the same networks."""
 
 import json
-import logging
 import math
 import re
 
@@ -18,14 +17,6 @@ from fairseq_ami.generation.mmi_decoder import MMIDecoder
 BEAM = 4
 ALL_SENTENCES = ["--required-batch-size-multiple", 1, "--num-workers", 0]
 SEARCH = ["--beam", BEAM, "--nbest", BEAM, "--max-len-b", 8]
-
-
-@pytest.fixture(autouse=True)
-def logging_as_before():
-    """The command sets logging up for its own process."""
-    handlers, level = logging.root.handlers[:], logging.root.level
-    yield
-    logging.root.handlers[:], logging.root.level = handlers, level
 
 
 def rerank(data, output, *options):

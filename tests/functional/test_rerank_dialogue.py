@@ -1,7 +1,6 @@
 """``fairseq-ami rerank`` for dialogue: Q(last utterance | earlier history, reply) against the stock scorer."""
 
 import json
-import logging
 import math
 import re
 
@@ -26,14 +25,6 @@ SEARCH = ["--beam", BEAM, "--nbest", BEAM, "--max-len-b", 8, "--cpu", "--max-tok
 def home(tmp_path_factory):
     """A folder of its own for the fixtures."""
     return tmp_path_factory.mktemp("rerank-dialogue")
-
-
-@pytest.fixture(autouse=True)
-def logging_as_before():
-    """The command sets logging up for its own process."""
-    handlers, level = logging.root.handlers[:], logging.root.level
-    yield
-    logging.root.handlers[:], logging.root.level = handlers, level
 
 
 def rerank(data, output, *options):

@@ -1,7 +1,6 @@
 """``fairseq-ami vae-eval`` on tiny trained checkpoints, against fairseq's own validation and the files themselves."""
 
 import json
-import logging
 import math
 import re
 
@@ -24,14 +23,6 @@ QUICK = ["--cpu", "--iw-samples", 5, "--mi-batch", 4]
 def lines(count, seed):
     """Sentences of 2 to 6 words."""
     return [source for source, _ in pairs(count, seed)]
-
-
-@pytest.fixture(autouse=True)
-def logging_as_before():
-    """The command sets logging up for its own process."""
-    handlers, level = logging.root.handlers[:], logging.root.level
-    yield
-    logging.root.handlers[:], logging.root.level = handlers, level
 
 
 @pytest.fixture(scope="module")

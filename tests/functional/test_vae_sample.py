@@ -2,7 +2,6 @@
 
 import io
 import json
-import logging
 
 import pytest
 import torch
@@ -16,14 +15,6 @@ from fairseq_ami import cli
 from fairseq_ami.metrics.generated_text import sentences_from_prior
 
 SIZES = ["--embed-dim", 12, "--hidden-size", 12, "--max-target-positions", 12, "--dropout", 0.3]
-
-
-@pytest.fixture(autouse=True)
-def logging_as_before():
-    """The command sets logging up for its own process."""
-    handlers, level = logging.root.handlers[:], logging.root.level
-    yield
-    logging.root.handlers[:], logging.root.level = handlers, level
 
 
 @pytest.fixture(scope="module")

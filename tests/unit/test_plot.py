@@ -1,6 +1,5 @@
 """Log lines written by hand, the table, PCA against scikit-learn, and figures as files."""
 
-import logging
 import sys
 
 import numpy as np
@@ -29,14 +28,6 @@ JSON = """\
 2026-01-02 03 | INFO | valid | {"epoch": 3, "valid_kl": "2
 """
 HYDRA = "[2026-01-02 03][train_inner][INFO] - epoch 001:      5 / 9 loss=2.5, kl=0.8658, num_updates=5, wall=2\n"
-
-
-@pytest.fixture(autouse=True)
-def logging_as_before():
-    """The command sets logging up for its own process."""
-    handlers, level = logging.root.handlers[:], logging.root.level
-    yield
-    logging.root.handlers[:], logging.root.level = handlers, level
 
 
 @pytest.fixture
