@@ -20,17 +20,21 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 import torch
-from fairseq import options, tasks, utils
+from fairseq import utils
 from fairseq.data import Dictionary
-from fairseq.data.language_pair_dataset import collate
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-from fairseq.sequence_generator import SequenceGenerator
-from fairseq.trainer import Trainer
+from systems import (
+    AMI_COMMON,
+    STOCK,
+    STOCK_COMMON,
+    both_sides,
+    make_dictionary,
+    ours,
+    pair_batch,
+    rows,
+    theirs,
+    trainer_of,
+)
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-SIDES = ("encoder", "decoder")
 TINY = {
     "transformer": "--SIDE-layers 1 --SIDE-embed-dim 16 --SIDE-ffn-embed-dim 16 --SIDE-attention-heads 2",
     "lstm": "--SIDE-layers 1 --SIDE-embed-dim 16 --SIDE-hidden-size 16 --decoder-out-embed-dim 16",
@@ -38,19 +42,6 @@ TINY = {
     "text_vae_lstm": "--embed-dim 16 --hidden-size 16 --latent-dim 4",
     "text_vae_transformer": "--embed-dim 16 --ffn-dim 16 --latent-dim 4",
 }
-LSTM = (
-    "--arch lstm --encoder-bidirectional --SIDE-layers 4 --SIDE-embed-dim 1024 --SIDE-hidden-size 1024 "
-    "--decoder-out-embed-dim 1024 --dropout 0.2"
-)
-STOCK = {"transformer": "--arch transformer_wmt_en_de --share-all-embeddings", "lstm": LSTM}
-STOCK_COMMON = (
-    "--task translation -s en -t de --criterion label_smoothed_cross_entropy --label-smoothing 0.1 --optimizer adam "
-    "--lr 1e-4"
-)
-AMI_COMMON = (
-    "--task ami_translation -s en -t de --criterion ami_minimax --label-smoothing 0.1 --optimizer ami_phased "
-    "--sample-max-len-a 1 --sample-max-len-b 0"
-)
 ONE = "--num-samples 1 --baseline running-mean"
 PHASES = {
     "noise, 1 sample": f"--phase-cycle noise=1000000 {ONE}",
@@ -69,33 +60,6 @@ VAES = {
     "VAE-MINE": "--arch text_vae_lstm --critic concat --mi-weight 1",
     "VAE-MINE, Transformer": "--arch text_vae_transformer --critic concat --mi-weight 1",
 }
-
-
-def both_sides(flags: str) -> List[str]:
-    """SIDE stands for both encoder and decoder."""
-    words, given = [], flags.split()
-    for index, word in enumerate(given):
-        if "SIDE" in word:
-            for side in SIDES:
-                words += [word.replace("SIDE", side), given[index + 1]]
-        elif index == 0 or "SIDE" not in given[index - 1]:
-            words.append(word)
-    return words
-
-
-def trainer_of(data: str, flags: List[str], args: argparse.Namespace) -> Trainer:
-    """fairseq's Trainer for a command line."""
-    common = ["--user-dir", str(ROOT / "fairseq_ami"), "--no-save", "--seed", "1", "--max-tokens", "4096"]
-    common += ["--cpu"] if args.device == "cpu" else []
-    if args.precision == "fp16":
-        common += ["--fp16", "--fp16-no-flatten-grads"]
-    if args.precision == "bf16":
-        common += ["--bf16", "--fp16-no-flatten-grads"]
-    parsed = options.parse_args_and_arch(options.get_training_parser(), [data, *common, *flags])
-    parsed.tpu = False  # fairseq takes --bf16 on the command line for a TPU
-    cfg = convert_namespace_to_omegaconf(parsed)
-    task = tasks.setup_task(cfg.task)
-    return Trainer(cfg, task, task.build_model(cfg.model), task.build_criterion(cfg.criterion))
 
 
 def synchronize(args: argparse.Namespace) -> None:
@@ -131,26 +95,6 @@ def updates(data: str, flags: List[str], batch: Any, args: argparse.Namespace) -
     return found
 
 
-# ---------------------------------------------------------------------- random token ids
-
-
-def rows(dictionary: Dictionary, count: int, length: int, seed: int) -> List[torch.Tensor]:
-    """Sentences of about *length* random words, end symbol included."""
-    generator = torch.Generator().manual_seed(seed)
-    found = []
-    for _ in range(count):
-        size = int(torch.randint(max(length - 3, 1), length + 3, (), generator=generator))
-        words = torch.randint(dictionary.nspecial, len(dictionary), (size,), generator=generator)
-        found.append(torch.cat([words, torch.tensor([dictionary.eos()])]))
-    return found
-
-
-def pair_batch(dictionary: Dictionary, count: int, length: int) -> Dict[str, Any]:
-    sides = zip(rows(dictionary, count, length, 1), rows(dictionary, count, length, 2))
-    samples = [{"id": i, "source": source, "target": target} for i, (source, target) in enumerate(sides)]
-    return collate(samples, dictionary.pad(), dictionary.eos())
-
-
 def vae_batch(dictionary: Dictionary, count: int, length: int) -> Dict[str, Any]:
     from fairseq_ami.data import SentenceDataset
 
@@ -184,38 +128,6 @@ def samplers(data: str, dictionary: Dictionary, args: argparse.Namespace) -> Dic
             words = size * args.length
             found[f"{name}, batch {size}"] = measure(step(network, batch, dictionary, args.length), words, args)
     return found
-
-
-def ours(network: Any, batch: Dict[str, Any], dictionary: Dictionary, length: int) -> Callable[[], Any]:
-    from fairseq_ami.generation.policy import Policy
-    from fairseq_ami.generation.random_streams import stream_keys
-    from fairseq_ami.generation.sampler import sample
-    from fairseq_ami.modules import dropout_off
-
-    inputs, end = batch["net_input"], dictionary.eos()
-    keys = stream_keys(1, 0, 0, batch["id"].to(inputs["src_tokens"].device), 1)
-    limits = torch.full_like(keys, length)
-    policy = Policy((dictionary.pad(), dictionary.bos()))
-
-    @torch.no_grad()
-    def step() -> Any:
-        with dropout_off(network):
-            out = network.encoder(inputs["src_tokens"], src_lengths=inputs["src_lengths"])
-            order = network.encoder.reorder_encoder_out
-            return sample(network.decoder, out, order, policy, keys, limits, dictionary.pad(), end)
-
-    return step
-
-
-def theirs(network: Any, batch: Dict[str, Any], dictionary: Dictionary, length: int) -> Callable[[], Any]:
-    from fairseq.search import Sampling
-
-    search = Sampling(dictionary)
-    # one symbol fewer: the end symbol comes on top of its limit
-    generator = SequenceGenerator(
-        [network], dictionary, beam_size=1, max_len_a=0, max_len_b=length - 1, search_strategy=search
-    )
-    return lambda: generator.generate([network], batch)
 
 
 def vaes(data: str, dictionary: Dictionary, args: argparse.Namespace) -> Dict[str, Dict[str, float]]:
@@ -261,12 +173,8 @@ def main() -> None:
         return
     machine = torch.cuda.get_device_name() if args.device == "cuda" else "CPU"
     print(f"{machine}, torch {torch.__version__}, {args.network}, {args.precision}, {args.tokens} tokens")
-    dictionary = Dictionary()
-    for number in range(args.vocabulary - dictionary.nspecial):
-        dictionary.add_symbol(f"w{number}")
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("dict.txt", "dict.en.txt", "dict.de.txt"):
-            dictionary.save(str(Path(folder) / name))
+        dictionary = make_dictionary(Path(folder), args.vocabulary)
         figures = {
             "an update": pairs(folder, dictionary, args),
             "sampling": samplers(folder, dictionary, args),

@@ -12,7 +12,7 @@ from fairseq_ami.generation.random_streams import stream_keys
 from fairseq_ami.generation.sampler import Samples, previous_outputs, sample
 from fairseq_ami.models.paired import PairedModel, repeat_rows
 from fairseq_ami.modules import dropout_off
-from fairseq_ami.objectives import token_log_likelihood, token_log_probs
+from fairseq_ami.objectives import entropies, token_log_likelihood, token_log_probs
 
 TOKEN_STREAM, NOISE_STREAM = 0, 1
 
@@ -88,15 +88,15 @@ def roll_out(
             encoder_out, norm = model.perturb(encoder_out, keys)
             norm = norm.view(-1, k)
         if settings.kind == "teacher-forced":
-            samples, log_probs = _teacher_forced(network, encoder_out, batch, settings)
+            samples, log_probs, scored = _teacher_forced(model, encoder_out, batch, settings)
         else:
             samples = _ancestral(network, encoder_out, batch, settings, update)
-            log_probs = _log_probs(network, encoder_out, samples, settings) if score else None
+            scored = samples.actions
+            log_probs = _log_probs(model, encoder_out, samples, settings) if score else None
     if not score:
         return Rollout(samples, None, None, norm)
-    per_token = token_log_probs(log_probs, samples.tokens, samples.actions)
-    with torch.no_grad():
-        entropy = torch.special.entr(log_probs.exp()).sum(-1).masked_fill(~samples.actions, 0.0).sum()
+    per_token = token_log_probs(log_probs, samples.tokens, scored).masked_fill(~samples.actions, 0.0)
+    entropy = entropies(log_probs)[samples.actions[scored]].sum()
     return Rollout(samples, per_token.sum(1).view(-1, k), entropy, norm)
 
 
@@ -116,19 +116,27 @@ def _ancestral(network: Any, encoder_out: Any, batch: Dict, settings: SamplerSet
     )
 
 
-def _log_probs(network: Any, encoder_out: Any, samples: Samples, settings: SamplerSettings) -> Tensor:
+def _log_probs(model: PairedModel, encoder_out: Any, samples: Samples, settings: SamplerSettings) -> Tensor:
+    """Of every symbol where the policy chose one, shape (choices, vocabulary)."""
     previous = previous_outputs(samples.tokens, settings.pad, settings.eos)
-    return settings.policy.log_probs(network.decoder(previous, encoder_out=encoder_out)[0])
+    logits = model.logits_where(model.forward_model, previous, encoder_out, samples.actions)
+    return settings.policy.log_probs(logits)
 
 
-def _teacher_forced(network: Any, encoder_out: Any, batch: Dict, settings: SamplerSettings) -> Tuple[Samples, Tensor]:
-    """The likeliest word after each prefix of the real T. Biased: T' follows T and its length."""
+def _teacher_forced(
+    model: PairedModel, encoder_out: Any, batch: Dict, settings: SamplerSettings
+) -> Tuple[Samples, Tensor, Tensor]:
+    """The likeliest word after each prefix of the real T. Biased: T' follows T and its length.
+
+    Returns:
+        samples, and the log-probabilities of every symbol where the third one is True.
+    """
     k, pad, eos = settings.num_samples, settings.pad, settings.eos
     target = batch["target"].repeat_interleave(k, 0)
     previous = batch["net_input"]["prev_output_tokens"].repeat_interleave(k, 0)
-    log_probs = settings.policy.log_probs(network.decoder(previous, encoder_out=encoder_out)[0])
-    tokens = log_probs.detach().argmax(-1)
     inside = target.ne(pad)
+    log_probs = settings.policy.log_probs(model.logits_where(model.forward_model, previous, encoder_out, inside))
+    tokens = target.masked_scatter(inside, log_probs.detach().argmax(-1))
     after_end = tokens.eq(eos).int().cumsum(1) - tokens.eq(eos).int() > 0
     actions = inside & ~after_end
     tokens = tokens.masked_fill(~actions, pad)
@@ -137,7 +145,7 @@ def _teacher_forced(network: Any, encoder_out: Any, batch: Dict, settings: Sampl
     endless = ~tokens.eq(eos).any(1, keepdim=True)
     tokens = torch.where(endless, tokens.scatter(1, last, eos), tokens)
     actions = torch.where(endless, actions.scatter(1, last, False), actions)
-    return Samples(tokens, actions), log_probs
+    return Samples(tokens, actions), log_probs, inside
 
 
 def sample_sums(rollout: Rollout, batch: Dict[str, Any], settings: SamplerSettings) -> Dict[str, Any]:

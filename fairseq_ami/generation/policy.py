@@ -71,4 +71,6 @@ def draw(log_probs: Tensor, uniform: Tensor) -> Tensor:
     chosen = torch.searchsorted(cdf, threshold, right=True).clamp(max=cdf.size(1) - 1)
     # a parallel cumulative sum may fall by a rounding error, and the search then stop at a forbidden symbol
     possible = log_probs.gather(1, chosen).isfinite()
-    return torch.where(possible, chosen, log_probs.argmax(1, keepdim=True)).squeeze(1)
+    if not possible.all():
+        chosen = torch.where(possible, chosen, log_probs.argmax(1, keepdim=True))
+    return chosen.squeeze(1)

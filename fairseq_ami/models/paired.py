@@ -188,6 +188,15 @@ class PairedModel(BaseFairseqModel):
         encoder_out = self.encode(network, net_input["src_tokens"], net_input["src_lengths"])
         return network.decoder(net_input["prev_output_tokens"], encoder_out=encoder_out)[0]
 
+    @staticmethod
+    def logits_where(network: Any, previous: Tensor, encoder_out: Any, where: Tensor) -> Tensor:
+        """Teacher-forced logits of the positions at which *where* is True, shape (positions, vocabulary).
+
+        Only they reach the output layer, by far the widest one.
+        """
+        features = network.decoder.extract_features(previous, encoder_out=encoder_out)[0]
+        return network.decoder.output_layer(features[where])
+
     def perturb(self, encoder_out: Any, keys: Tensor) -> Tuple[Any, Tensor]:
         """Add latent noise (equation 14) to the forward network's encoder output.
 

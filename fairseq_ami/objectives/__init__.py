@@ -1,5 +1,5 @@
 from fairseq_ami.objectives.adversarial import cosine_multiplier, fake_loss
-from fairseq_ami.objectives.likelihood import label_smoothed_nll, token_log_likelihood, token_log_probs
+from fairseq_ami.objectives.likelihood import entropies, label_smoothed_nll, token_log_likelihood, token_log_probs
 from fairseq_ami.objectives.mutual_information import (
     donsker_varadhan,
     info_nce,
@@ -23,6 +23,7 @@ __all__ = [
     "info_nce",
     "info_nce_local_global",
     "jensen_shannon",
+    "entropies",
     "label_smoothed_nll",
     "leave_one_out_baseline",
     "log_mean_exp_negatives",

@@ -2,6 +2,7 @@
 
 from typing import Tuple
 
+import torch
 import torch.nn.functional as F
 from fairseq.criterions.label_smoothed_cross_entropy import label_smoothed_nll_loss
 from torch import Tensor
@@ -11,15 +12,28 @@ def token_log_probs(log_probs: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
     """log p of each token, 0 where *mask* is False.
 
     Args:
-        log_probs: shape (batch, length, vocabulary).
+        log_probs: of the positions where *mask* is True, shape (positions, vocabulary).
         tokens: shape (batch, length).
         mask: True where a token counts, shape (batch, length).
 
     Returns:
         float32, shape (batch, length).
     """
-    picked = log_probs.float().gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
-    return picked.masked_fill(~mask, 0.0)
+    picked = log_probs.float().gather(-1, tokens[mask].unsqueeze(-1)).squeeze(-1)
+    return picked.new_zeros(tokens.shape).masked_scatter(mask, picked)
+
+
+@torch.no_grad()
+def entropies(log_probs: Tensor) -> Tensor:
+    """Entropy of each distribution, nats; no gradient.
+
+    Args:
+        log_probs: normalised, minus infinity where impossible; shape (positions, vocabulary).
+
+    Returns:
+        shape (positions,).
+    """
+    return -log_probs.exp().mul_(log_probs).nansum(-1)  # 0 log 0 comes out as NaN
 
 
 def label_smoothed_nll(log_probs: Tensor, target: Tensor, smoothing: float, pad: int) -> Tuple[Tensor, Tensor]:

@@ -4,12 +4,14 @@ import math
 from types import SimpleNamespace
 
 import pytest
+import scipy.stats
 import torch
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
 
 from fairseq_ami.objectives import (
     advantages,
     cosine_multiplier,
+    entropies,
     fake_loss,
     label_smoothed_nll,
     leave_one_out_baseline,
@@ -182,10 +184,17 @@ def test_token_log_likelihood_by_hand():
 
 
 def test_token_log_probs_leaves_out_what_is_masked():
-    """Also where the masked symbol has probability zero: 0, not minus infinity."""
-    log_probs = torch.tensor([[[0.25, 0.75], [1.0, 0.0]]]).log()
-    tokens, mask = torch.tensor([[1, 1]]), torch.tensor([[True, False]])
-    assert token_log_probs(log_probs, tokens, mask).tolist()[0] == pytest.approx([LOG(0.75), 0.0])
+    """The rows of log_probs are those of the mask, in reading order; the rest is 0."""
+    log_probs = torch.tensor([[0.25, 0.75], [0.5, 0.5], [0.9, 0.1]]).log()
+    tokens, mask = torch.tensor([[1, 1], [0, 1]]), torch.tensor([[True, False], [True, True]])
+    found = token_log_probs(log_probs, tokens, mask)
+    assert found.flatten().tolist() == pytest.approx([LOG(0.75), 0.0, LOG(0.5), LOG(0.1)])
+
+
+def test_entropies_are_those_of_scipy():
+    """Also of distributions in which symbols are impossible."""
+    probs = torch.tensor([[0.25, 0.75, 0.0], [0.0, 1.0, 0.0], [0.2, 0.3, 0.5]])
+    assert entropies(probs.log()).tolist() == pytest.approx(scipy.stats.entropy(probs.double(), axis=1), abs=1e-6)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
