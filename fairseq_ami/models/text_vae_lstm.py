@@ -7,6 +7,7 @@ import torch
 from fairseq.models import FairseqIncrementalDecoder, register_model, register_model_architecture
 from torch import Tensor, nn
 
+from fairseq_ami.errors import AMIError
 from fairseq_ami.models.text_vae import TextVAE, TextVAEModelConfig, build_bow, build_vae_critic, check_sizes
 
 
@@ -32,10 +33,18 @@ class LSTMSentenceEncoder(nn.Module):
 
 
 class LSTMLatentDecoder(FairseqIncrementalDecoder):
-    """LSTM that reads z beside every word and starts from tanh(W z + b)."""
+    """LSTM that reads c z beside every word and starts from tanh(W c z + b), c = *latent_scale*."""
 
     def __init__(
-        self, dictionary: Any, embed_dim: int, hidden: int, layers: int, latent_dim: int, dropout: float, longest: int
+        self,
+        dictionary: Any,
+        embed_dim: int,
+        hidden: int,
+        layers: int,
+        latent_dim: int,
+        dropout: float,
+        longest: int,
+        latent_scale: float = 1.0,
     ):
         super().__init__(dictionary)
         self.embed_tokens = embedding(dictionary, embed_dim)
@@ -43,12 +52,12 @@ class LSTMLatentDecoder(FairseqIncrementalDecoder):
         self.first_state = nn.Linear(latent_dim, 2 * layers * hidden) if latent_dim else None
         self.output_projection = nn.Linear(hidden, len(dictionary))
         self.dropout_in, self.dropout_out = nn.Dropout(dropout), nn.Dropout(dropout)
-        self.latent_dim = latent_dim
+        self.latent_dim, self.latent_scale = latent_dim, latent_scale
         self.longest = longest
 
     def condition(self, z: Tensor) -> Dict[str, Tensor]:
-        """``encoder_out`` for z of shape (batch, latent), in the weights' precision."""
-        return {"z": z.to(self.output_projection.weight.dtype)}
+        """``encoder_out`` for z of shape (batch, latent), scaled, in the weights' precision."""
+        return {"z": (self.latent_scale * z).to(self.output_projection.weight.dtype)}
 
     @staticmethod
     def reorder_condition(encoder_out: Dict[str, Tensor], order: Tensor) -> Dict[str, Tensor]:
@@ -114,6 +123,13 @@ class TextVAELSTMConfig(TextVAEModelConfig):
     hidden_size: int = field(default=512, metadata={"help": "hidden units of encoder and decoder"})
     num_layers: int = field(default=1, metadata={"help": "LSTM layers of encoder and decoder"})
     dropout: float = field(default=0.5, metadata={"help": "dropout on the decoder's inputs and outputs"})
+    latent_scale: float = field(
+        default=1.0,
+        metadata={
+            "help": "factor on z where the decoder reads it: at 1 its entries are 17 times those of a new word vector, "
+            "and plain SGD with a large rate hardly tames their weights"
+        },
+    )
 
 
 @register_model("text_vae_lstm", dataclass=TextVAELSTMConfig)
@@ -128,9 +144,11 @@ class TextVAELSTM(TextVAE):
             AMIError: sizes that make no network.
         """
         check_sizes(cfg, ("embed_dim", "hidden_size", "num_layers", "max_target_positions"))
+        if cfg.latent_scale <= 0:
+            raise AMIError("--latent-scale must be positive: at 0 the decoder reads no z")
         dictionary, latent, sizes = task.dictionary, cfg.latent_dim, (cfg.embed_dim, cfg.hidden_size, cfg.num_layers)
         encoder = LSTMSentenceEncoder(dictionary, *sizes) if latent else None
-        decoder = LSTMLatentDecoder(dictionary, *sizes, latent, cfg.dropout, cfg.max_target_positions)
+        decoder = LSTMLatentDecoder(dictionary, *sizes, latent, cfg.dropout, cfg.max_target_positions, cfg.latent_scale)
         critic, bow = build_vae_critic(cfg, encoder), build_bow(cfg, dictionary)
         return cls(encoder, decoder, latent, critic, bow, cfg.word_dropout)
 

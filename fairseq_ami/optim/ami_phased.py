@@ -34,6 +34,10 @@ class AMIPhasedConfig(FairseqDataclass):
     critic_optimizer: Optional[str] = field(
         default=None, metadata={"help": "fairseq optimizer of the energy function (default: --inner-optimizer)"}
     )
+    encoder_lr: Optional[float] = field(default=None, metadata={"help": "learning rate of its encoder (default: same)"})
+    encoder_optimizer: Optional[str] = field(
+        default=None, metadata={"help": "fairseq optimizer of its encoder (default: --inner-optimizer)"}
+    )
     encoder_clip_norm: float = field(default=5.0, metadata={"help": "of the text VAE's encoder; 0 for none"})
     decoder_clip_norm: float = field(default=5.0, metadata={"help": "of its decoder"})
     critic_clip_norm: float = field(default=5.0, metadata={"help": "of its energy function"})

@@ -31,7 +31,10 @@ from fairseq_ami.tasks.settings import RunSettings, check_settings
 logger = logging.getLogger(__name__)
 
 # settings that decide which weights there are, or what they mean
-SIZES = ("latent_dim", "embed_dim", "hidden_size", "ffn_dim", "num_layers", "attention_heads", "critic", "bow_hidden")
+SIZES = (
+    "latent_dim", "latent_scale", "embed_dim", "hidden_size", "ffn_dim", "num_layers", "attention_heads", "critic",
+    "bow_hidden",
+)  # fmt: skip
 
 
 @dataclass

@@ -60,7 +60,7 @@ def test_two_workers(vae_data: Path, tmp_path: Path) -> None:
     extra = [*MINE, *LAGGING, "--batch-size", "4", "--lr", "0.3"]
     for name in ("straight", "broken"):
         args = resumable(vae_data, tmp_path / name, *extra)
-        for killed in ([True, False] if name == "broken" else [False]):
+        for killed in [True, False] if name == "broken" else [False]:
             port = free_port()
             workers = [
                 start("train", [*args, *workers_args(2, rank, port)], tmp_path / name / f"{rank}.log")
@@ -84,6 +84,7 @@ def stopped(vae_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 REFUSED = {
+    "latent scale": ([*MINE, "--latent-scale", "0.3"], "was trained with --latent-scale 1.0, this run has 0.3"),
     "latent size": ([*MINE, "--latent-dim", "5"], "was trained with --latent-dim 4, this run has 5"),
     "no critic": ([], "--critic concat, this run has none"),
     "critic's size": ([*MINE, "--critic-hidden", "9"], "--critic-hidden 8, this run has 9"),

@@ -119,20 +119,22 @@ def test_the_rate_that_is_reported_follows_lr(order):
     assert optimizer.get_lr() == 0.5
 
 
-# ---------------------------------------------------------------------- the critic's own settings
+# ---------------------------------------------------------------------- settings of a player's own
 
 
-def test_critic_with_an_optimizer_of_its_own():
+@pytest.mark.parametrize("player", ["critic", "encoder"])
+def test_player_with_an_optimizer_of_its_own(player):
     """The first step of Adam is its rate times the gradient's sign; the others' is SGD's."""
     weights = make_weights(players=PLAYERS)
-    optimizer = vae_optimizer(weights, critic_lr=0.01, critic_optimizer="adam")
-    before = {player: weights[player][0].detach().clone() for player in PLAYERS}
+    optimizer = vae_optimizer(weights, **{f"{player}_lr": 0.01, f"{player}_optimizer": "adam"})
+    before = {name: weights[name][0].detach().clone() for name in PLAYERS}
     play(optimizer, weights, PLAYERS)
-    critic, decoder = weights["critic"][0], weights["decoder"][0]
-    torch.testing.assert_close(critic.detach(), before["critic"] - 0.01 * critic.grad.sign(), atol=1e-5, rtol=0)
-    torch.testing.assert_close(decoder.detach(), before["decoder"] - 0.5 * decoder.grad)
-    with pytest.raises(AMIError, match="--critic-optimizer: fairseq has no 'adamant'"):
-        vae_optimizer(critic_optimizer="adamant")
+    for name in PLAYERS:
+        weight = weights[name][0]
+        step = 0.01 * weight.grad.sign() if name == player else 0.5 * weight.grad
+        torch.testing.assert_close(weight.detach(), before[name] - step, atol=1e-5, rtol=0)
+    with pytest.raises(AMIError, match=f"--{player}-optimizer: fairseq has no 'adamant'"):
+        vae_optimizer(**{f"{player}_optimizer": "adamant"})
 
 
 def test_critic_with_a_warm_up_of_its_own():

@@ -47,12 +47,14 @@ def lstm_loop(model, words, z=None):
 # ---------------------------------------------------------------------- likelihood
 
 
-def test_lstm_likelihood_is_the_step_by_step_loop():
-    """z beside every word and in the first state; the end symbol counts, padding does not."""
+@pytest.mark.parametrize("scale", [1.0, 0.3])
+def test_lstm_likelihood_is_the_step_by_step_loop(scale):
+    """z, scaled, beside every word and in the first state; the end symbol counts, padding does not."""
     task = make_task()
-    model, z = make_vae("lstm", task), make_z(3)
+    model, z = make_vae("lstm", task, latent_scale=scale), make_z(3)
     found = model.log_likelihood(make_batch(task, SENTENCES)["target"], z)
-    assert found.tolist() == pytest.approx([lstm_loop(model, s, z[i]) for i, s in enumerate(SENTENCES)], abs=1e-9)
+    expected = [lstm_loop(model, s, scale * z[i]) for i, s in enumerate(SENTENCES)]
+    assert found.tolist() == pytest.approx(expected, abs=1e-9)
 
 
 def test_language_model_is_the_decoder_without_z():
@@ -269,6 +271,7 @@ def test_every_weight_has_one_player(kind):
     [
         ("lstm", {"hidden_size": 0}, "--hidden-size must be at least 1"),
         ("lstm", {"max_target_positions": 0}, "--max-target-positions"),
+        ("lstm", {"latent_scale": 0.0}, "--latent-scale must be positive"),
         ("lstm", {"latent_dim": -1}, "--latent-dim must not be negative"),
         ("lstm", {"word_dropout": 1.0}, "--word-dropout"),
         ("lstm", {"latent_dim": 0, "critic": "concat"}, "--critic needs a latent variable"),
