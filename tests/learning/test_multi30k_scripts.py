@@ -42,8 +42,9 @@ def environment(tmp_path_factory):
     }
 
 
-def run(script, environment, **settings):
-    result = subprocess.run(["bash", SCRIPTS / script], env={**environment, **settings}, capture_output=True, text=True)
+def run(script, environment, *argv, **settings):
+    command = ["bash", SCRIPTS / script, *argv]
+    result = subprocess.run(command, env={**environment, **settings}, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
     return result.stdout
 
@@ -59,6 +60,11 @@ def test_scripts_run_end_to_end_and_again(environment):
         assert [line.split("\t")[0] for line in scores] == ["before", "after"]
         assert all("version:" in line and "tok:13a" in line for line in scores)
     assert "has begun" in run("3_noise.sh", environment)
+    ami = f"{environment['WORK']}/en-de.ami.1"
+    found = run("6_information.sh", environment, f"ami={ami}", REFIT_UPDATES="5").splitlines()
+    rows = [line.split("\t") for line in found]
+    assert rows[0][:4] == ["system", "bound", "bound_token", "bound_common"] and rows[1][1] == rows[1][3]  # its own Q
+    assert rows[2][:2] == ["refitted", "ami"] and float(rows[2][2]) < 0
     again = run("4_minimax.sh", environment, MAX_UPDATE="10")
     assert "Loaded checkpoint" in again and "num_updates: 10 >= max_update: 10" in again
 
