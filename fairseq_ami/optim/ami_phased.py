@@ -29,12 +29,15 @@ class AMIPhasedConfig(FairseqDataclass):
     noise_clip_norm: float = field(default=1.0, metadata={"help": "gradient norm limit, 0 for none"})
     critic_lr: Optional[float] = field(
         default=None,
-        metadata={"help": "learning rate of the text VAE's energy function (default: that of --lr-scheduler)"},
+        metadata={
+            "help": "learning rate of the text VAE's energy function where --lr-scheduler has not lowered --lr; it falls "
+            "with it (default: --lr itself)"
+        },
     )
     critic_optimizer: Optional[str] = field(
         default=None, metadata={"help": "fairseq optimizer of the energy function (default: --inner-optimizer)"}
     )
-    encoder_lr: Optional[float] = field(default=None, metadata={"help": "learning rate of its encoder (default: same)"})
+    encoder_lr: Optional[float] = field(default=None, metadata={"help": "the same of its encoder"})
     encoder_optimizer: Optional[str] = field(
         default=None, metadata={"help": "fairseq optimizer of its encoder (default: --inner-optimizer)"}
     )
@@ -197,6 +200,9 @@ class AMIPhased(FairseqCompositeOptimizer):
                 self.pretrain_schedulers[player].step_update(self.counts[PRETRAIN] + 1)
             elif player not in self.followers:
                 self.lr_schedulers[player].step_update(self.counts[player])
+                if self.followers:  # a rate of its own falls with --lr
+                    optimizer = self.optimizers[player]
+                    optimizer.set_lr(optimizer.get_lr() * self.get_lr() / self.settings.lr[0])
             self.stats[f"lr_{player}"] = self.optimizers[player].param_groups[0]["lr"]
             self.active = player
 

@@ -91,7 +91,7 @@ def test_plateau_goes_on_after_a_checkpoint():
     after.load_state_dict(before.state_dict())
     one.start_update("joint", PLAYERS)
     two.load_state_dict(one.state_dict())
-    assert rates(two) == rates(one) == {"encoder": 0.25, "decoder": 0.25, "critic": 0.01}
+    assert rates(two) == rates(one) == {"encoder": 0.25, "decoder": 0.25, "critic": 0.005}
     for schedule, optimizer in ((before, one), (after, two)):
         schedule.step(4, 8.2)
         assert optimizer.get_lr() == 0.125
@@ -135,6 +135,25 @@ def test_player_with_an_optimizer_of_its_own(player):
         torch.testing.assert_close(weight.detach(), before[name] - step, atol=1e-5, rtol=0)
     with pytest.raises(AMIError, match=f"--{player}-optimizer: fairseq has no 'adamant'"):
         vae_optimizer(**{f"{player}_optimizer": "adamant"})
+
+
+def test_rates_of_their_own_fall_with_lr():
+    """A quarter of --lr means a quarter of theirs, also after a checkpoint and whoever plays; they rise again with it."""
+    weights, others = make_weights(players=PLAYERS), make_weights(players=PLAYERS)
+    settings = {"critic_lr": 0.01, "encoder_lr": 0.02, "critic_optimizer": "adam"}
+    optimizer, resumed = vae_optimizer(weights, **settings), vae_optimizer(others, **settings)
+    play(optimizer, weights, PLAYERS)
+    assert rates(optimizer) == {"encoder": 0.02, "decoder": 0.5, "critic": 0.01}
+    optimizer.set_lr(0.125)
+    for _ in range(2):
+        play(optimizer, weights, PLAYERS)
+        assert rates(optimizer) == pytest.approx({"encoder": 0.005, "decoder": 0.125, "critic": 0.0025})
+    resumed.load_state_dict(optimizer.state_dict())
+    play(resumed, others, ["critic"], "outer")
+    assert rates(resumed) == pytest.approx({"encoder": 0.005, "decoder": 0.125, "critic": 0.0025})
+    resumed.set_lr(0.5)
+    play(resumed, others, ["encoder"], "inner")
+    assert rates(resumed)["encoder"] == 0.02
 
 
 def test_critic_with_a_warm_up_of_its_own():
