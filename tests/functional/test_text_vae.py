@@ -256,11 +256,11 @@ def rates(path: Path) -> Dict[str, float]:
 
 
 def test_force_anneal(vae_data: Path, tmp_path: Path) -> None:
-    """--lr 0.5, halved every epoch from the second on; the critic has its own rate and optimizer."""
+    """--lr 0.5, halved every epoch from the second on, and with it the rate that the critic has of its own."""
     extra = ["--force-anneal", "2", "--lr-shrink", "0.5", *MINE, "--critic-lr", "0.003", "--critic-optimizer", "adam"]
     result = train(tmp_path, vae_args(vae_data, tmp_path, 18, *extra))
     assert [float(log["lr"]) for log in result.logs("train_inner")] == [0.5] * 6 + [0.25] * 6 + [0.125] * 6
-    assert rates(tmp_path / "checkpoint_last.pt") == {"encoder": 0.125, "decoder": 0.125, "critic": 0.003}
+    assert rates(tmp_path / "checkpoint_last.pt") == {"encoder": 0.125, "decoder": 0.125, "critic": 0.00075}
 
 
 def test_plateau(vae_data: Path, tmp_path: Path) -> None:
