@@ -57,5 +57,12 @@ class VAEMineConfig(FairseqDataclass):
     )
     lagging_limit: int = field(default=99, metadata={"help": "most encoder updates of an inner loop"})
     lagging_window: int = field(default=15, metadata={"help": "encoder updates between two looks at the loss"})
+    lagging_interval: int = field(
+        default=0,
+        metadata={
+            "help": "decoder updates between two looks at the mutual information, whose fall ends the inner loops; "
+            "0: as many as an epoch has batches (He et al. 2019), 1: every validation counts"
+        },
+    )
     mi_batch: int = field(default=32, metadata={"help": "sentences over which validation measures mutual information"})
     seed: int = II("common.seed")

@@ -79,6 +79,8 @@ class VAEMineELBO(FairseqCriterion):
             raise AMIError("--xi-decay must be in [0, 1): it is the weight of the past in a running mean")
         if cfg.lagging_limit < 1 or cfg.lagging_window < 1:
             raise AMIError("--lagging-limit and --lagging-window must be at least 1: they count encoder updates")
+        if cfg.lagging_interval < 0:
+            raise AMIError("--lagging-interval must not be negative: it counts decoder updates")
         if cfg.mi_batch < 2:
             raise AMIError("--mi-batch must be at least 2: one sentence has nothing to be told apart from")
 

@@ -30,8 +30,8 @@ class AMIPhasedConfig(FairseqDataclass):
     critic_lr: Optional[float] = field(
         default=None,
         metadata={
-            "help": "learning rate of the text VAE's energy function where --lr-scheduler has not lowered --lr; it falls "
-            "with it (default: --lr itself)"
+            "help": "learning rate of the text VAE's energy function while --lr is not lowered; it falls with it "
+            "(default: --lr itself)"
         },
     )
     critic_optimizer: Optional[str] = field(

@@ -20,17 +20,20 @@ class LaggingSchedule:
 
     While *aggressive*: an inner loop of encoder steps, at most *limit*, that ends when the loss per token of a
     window of steps is worse than that of the window before; then one step of the decoder. When validation
-    finds less mutual information than the validation before, it is over, and all players step together.
+    finds less mutual information than the last one that counted, it is over, and all players step together.
 
     Args:
         limit: most encoder steps in an inner loop (99 in the authors' code).
         window: encoder steps between two looks at the loss (15).
+        interval: decoder steps between two looks at the mutual information, an epoch's in the authors' code;
+            validations in between tell nothing. 0: every validation counts.
     """
 
-    def __init__(self, limit: int = 99, window: int = 15):
-        self.limit, self.window = limit, window
+    def __init__(self, limit: int = 99, window: int = 15, interval: int = 0):
+        self.limit, self.window, self.interval = limit, window, interval
         self.aggressive = True
         self.steps = 0  # encoder steps of this inner loop
+        self.outer_steps = 0  # decoder steps since the last look at the mutual information
         self.converged = False
         self.window_loss = 0.0
         self.window_tokens = 0.0
@@ -64,6 +67,7 @@ class LaggingSchedule:
         """Count the update just made (collective over *group*)."""
         loss, tokens = self._sums.take(phase, group, device)
         if phase == OUTER:
+            self.outer_steps += 1
             self._start_inner()
         elif phase == INNER:
             self.steps += 1
@@ -99,8 +103,9 @@ class LaggingSchedule:
         right after validation decides the same."""
         total, sentences = self._validation
         self.start_validation()
-        if sentences == 0 or not self.aggressive:
+        if sentences == 0 or not self.aggressive or self.outer_steps < self.interval:
             return
+        self.outer_steps = 0
         information = total / sentences
         self.aggressive = information >= self.previous_information
         self.previous_information = information
@@ -108,7 +113,7 @@ class LaggingSchedule:
     # ------------------------------------------------------------------ state
 
     def state_dict(self) -> Dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key not in ("limit", "window", "_sums")}
+        return {key: value for key, value in vars(self).items() if key not in ("limit", "window", "interval", "_sums")}
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         vars(self).update({**state, "_validation": list(state["_validation"])})

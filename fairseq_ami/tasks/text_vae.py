@@ -165,7 +165,8 @@ class TextVAETask(FairseqTask):
             self._criterion.check_model(model)
             inner.track("exp_scores", RunningStatistics(settings.xi_decay))
             if settings.lagging:
-                inner.track("lagging", LaggingSchedule(settings.lagging_limit, settings.lagging_window))
+                interval = settings.lagging_interval or self._epoch_updates()
+                inner.track("lagging", LaggingSchedule(settings.lagging_limit, settings.lagging_window, interval))
             self._optimizer = inner
         inner.attach_scaler(getattr(optimizer, "scaler", None))
         if "lagging" in inner.trackers:
@@ -186,6 +187,9 @@ class TextVAETask(FairseqTask):
             sums = [float(log["loss"]), float(log["ntokens"])]
             optimizer.trackers["lagging"].add(phase, torch.tensor(sums, dtype=torch.float64))
 
+    def _epoch_updates(self) -> int:
+        return math.ceil(len(self._train_batches) / self.cfg.update_freq[0])
+
     def _kl_weight(self, optimizer: AMIPhased) -> float:
         """Annealed over the decoder's updates: the encoder's inner loops (--lagging) do not count (He et al. 2019)."""
         if self._annealing is None:
@@ -194,9 +198,7 @@ class TextVAETask(FairseqTask):
             if settings.kl_anneal_epochs > 0:
                 if length:
                     raise AMIError("--kl-anneal-updates and --kl-anneal-epochs say the same thing: pass one of them")
-                length = round(
-                    settings.kl_anneal_epochs * math.ceil(len(self._train_batches) / self.cfg.update_freq[0])
-                )
+                length = round(settings.kl_anneal_epochs * self._epoch_updates())
                 logger.info("annealing of the KL weight: %d updates", length)
             self._annealing = Annealing(
                 str(settings.kl_anneal), settings.kl_start, settings.kl_weight, length,

@@ -18,6 +18,7 @@ REFUSED = {
     "negative weight": (["--free-bits", "-1"], "--free-bits must not be negative"),
     "slope": ([*MINE, "--xi", "fixed", "--xi-value", "0"], "--xi-value must be positive"),
     "running mean": ([*MINE, "--xi-decay", "1"], "--xi-decay must be in [0, 1)"),
+    "interval": (["--lagging", "--lagging-interval", "-1"], "--lagging-interval must not be negative"),
     "window": (["--lagging", "--lagging-window", "0"], "--lagging-window"),
     "annealing without length": (["--kl-anneal", "linear"], "pass --kl-anneal-updates or --kl-anneal-epochs"),
     "two lengths": (

@@ -138,7 +138,7 @@ def test_player_with_an_optimizer_of_its_own(player):
 
 
 def test_rates_of_their_own_fall_with_lr():
-    """A quarter of --lr means a quarter of theirs, also after a checkpoint and whoever plays; they rise again with it."""
+    """A quarter of --lr means a quarter of theirs, also after a checkpoint and whoever plays; and back again."""
     weights, others = make_weights(players=PLAYERS), make_weights(players=PLAYERS)
     settings = {"critic_lr": 0.01, "encoder_lr": 0.02, "critic_optimizer": "adam"}
     optimizer, resumed = vae_optimizer(weights, **settings), vae_optimizer(others, **settings)

@@ -121,6 +121,20 @@ def test_the_end_comes_in_the_middle_of_an_inner_loop():
     assert schedule.phase == JOINT and schedule.stepped == {"encoder", "decoder", "critic"}
 
 
+def test_validations_within_the_interval_do_not_count():
+    """Information falls at once, but only every second decoder step looks at it."""
+    schedule = LaggingSchedule(limit=1, interval=2)
+    seen = []
+    for information in (0.9, 0.5, 0.4, 0.3, 0.2, 0.1):
+        update(schedule)  # encoder
+        update(schedule)  # decoder
+        validate(schedule, (information, 1))
+        schedule.end_validation()
+        seen.append((schedule.aggressive, schedule.previous_information))
+    first = -float("inf")
+    assert seen == [(True, first), (True, 0.5), (True, 0.5), (False, 0.3), (False, 0.3), (False, 0.3)]
+
+
 def test_who_steps():
     schedule = LaggingSchedule(limit=1)
     assert schedule.phase == INNER and schedule.stepped == {"encoder"}
