@@ -20,7 +20,7 @@ fairseq-ami bound "$BIN" --path "${named[@]}" --common-q "$first" --frozen-sampl
 for entry in "${named[@]}"; do
   name=${entry%%=*} checkpoint=${entry#*=}
   refitted=$WORK/information/$SRC-$TGT.$name
-  [ -s "$refitted.pt" ] || fairseq-ami export "$checkpoint" "$refitted.pt" > "$refitted.export.log"
+  [ -s "$refitted.pt" ] || fairseq-ami export "$checkpoint" "$refitted.pt" --direction forward > "$refitted.export.log"
   # MMI's backward phase alone, without a box: Q ascends E[log Q(S|T')], P stands still
   (OBJECTIVE=mmi NOISE_UPDATES=0 RUN=$refitted
    EXTRA="--forward-checkpoint $refitted.pt --no-latent-noise --phase-cycle backward=1 --weight-clip-mode none"
