@@ -125,15 +125,19 @@ class Passes:
     def _shift(self, tokens: torch.Tensor) -> torch.Tensor:
         return torch.cat([torch.full_like(tokens[:, :1], self.eos), tokens[:, :-1]], 1)
 
-    def _loss(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=self.pad, reduction="sum")
-
     def _learn(self, player: str, network: Any, inputs: Dict, target: torch.Tensor, quiet: bool = False) -> None:
         """A pass with gradients."""
         self.model.set_players({player})
         with dropout_off(*([network] if quiet else [])):
-            loss = self._loss(self.model.run(network, inputs), target)
+            encoded = self.model.encode(network, inputs["src_tokens"], inputs["src_lengths"])
+            loss = self._loss_where(network, inputs["prev_output_tokens"], encoded, target)
         loss.backward()
+
+    def _loss_where(self, network: Any, previous: torch.Tensor, encoded: Any, target: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy without the output layer at padding: the least that there is to do."""
+        real = target.ne(self.pad)
+        features = network.decoder.extract_features(previous, encoder_out=encoded)[0]
+        return F.cross_entropy(network.decoder.output_layer(features[real]), target[real], reduction="sum")
 
     def _reach_z(self, inputs: Dict) -> None:
         """A pass of the decoder with gradients that reach z, and no further."""
@@ -142,12 +146,12 @@ class Passes:
         encoded = self.model.latent.replace(self.encoded, z.detach().requires_grad_())
         network = self.model.forward_model
         with dropout_off(network):
-            logits = network.decoder(inputs["prev_output_tokens"], encoder_out=encoded)[0]
-            self._loss(logits, self.samples).backward()
+            self._loss_where(network, inputs["prev_output_tokens"], encoded, self.samples).backward()
 
     def _judge(self, network: Any, inputs: Dict) -> None:
         with torch.no_grad(), dropout_off(network):
-            self._loss(self.model.run(network, inputs), self.reverse["target"])
+            encoded = self.model.encode(network, inputs["src_tokens"], inputs["src_lengths"])
+            self._loss_where(network, inputs["prev_output_tokens"], encoded, self.reverse["target"])
 
     def _step(self, network: Any) -> None:
         """Clip, step, forget: what follows the passes of every update."""
