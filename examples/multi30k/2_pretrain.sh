@@ -1,16 +1,29 @@
 #!/usr/bin/env bash
-# Maximum likelihood in both directions with stock fairseq; skipped where CHECKPOINTS gives the networks.
+# Maximum likelihood in both directions with stock fairseq (skipped where CHECKPOINTS gives the networks), then CONVERGE updates
+# with a rate that falls to 0: whatever still improves by itself would be counted for the objective that comes next.
+# Called again, it goes on where it stopped. PAIRS="en de" takes one direction only.
 . "$(dirname "$0")/common.sh"
 EPOCHS=${EPOCHS:-25}
-if [ -n "$CHECKPOINTS" ]; then echo "taking the networks in $CHECKPOINTS"; exit 0; fi
-for pair in "en de" "de en"; do
-  read -r src tgt <<< "$pair"
-  # called again, it goes on where it stopped
+PAIRS=${PAIRS:-en de,de en}
+
+maximum_likelihood() {  # source, target, folder, further options
+  local src=$1 tgt=$2 folder=$3; shift 3
   fairseq-train "$BIN" --user-dir "$USER_DIR" --task translation -s "$src" -t "$tgt" --arch transformer \
     --encoder-layers 4 --decoder-layers 4 --encoder-embed-dim 128 --decoder-embed-dim 128 \
     --encoder-ffn-embed-dim 256 --decoder-ffn-embed-dim 256 --encoder-attention-heads 4 --decoder-attention-heads 4 \
     --encoder-normalize-before --decoder-normalize-before --share-all-embeddings --dropout 0.3 \
     --criterion label_smoothed_cross_entropy --label-smoothing 0.1 --optimizer adam --adam-betas '(0.9, 0.98)' \
-    --lr 0.005 --lr-scheduler inverse_sqrt --warmup-updates 1000 --max-tokens 4096 --seed "$SEED" \
-    --max-epoch "$EPOCHS" --save-dir "$WORK/mle.$src-$tgt" --no-epoch-checkpoints --num-workers 1 --log-format simple
+    --max-tokens 4096 --seed "$SEED" --save-dir "$folder" --no-epoch-checkpoints --num-workers 1 --log-format simple "$@" < /dev/null
+}
+
+tr ',' '\n' <<< "$PAIRS" | while read -r src tgt; do
+  if [ -n "$CHECKPOINTS" ]; then
+    echo "taking the network $CHECKPOINTS/$src-$tgt.pt"
+  else
+    maximum_likelihood "$src" "$tgt" "$WORK/mle.$src-$tgt" \
+      --lr 0.005 --lr-scheduler inverse_sqrt --warmup-updates 1000 --max-epoch "$EPOCHS"
+  fi
+  [ "$CONVERGE" -gt 0 ] || continue
+  maximum_likelihood "$src" "$tgt" "$WORK/converged.$src-$tgt" --finetune-from-model "$(given "$src" "$tgt")" \
+    --lr 0.001 --lr-scheduler polynomial_decay --warmup-updates 50 --total-num-update "$CONVERGE" --max-update "$CONVERGE"
 done

@@ -9,6 +9,7 @@ DATA=${DATA:-}                       # folder with {train,val,test_2016_flickr}.
 CHECKPOINTS=${CHECKPOINTS:-}         # folder with en-de.pt, de-en.pt, dict.txt, bpe.codes; empty: pretrain
 SEED=${SEED:-1}
 MERGES=${MERGES:-6000}
+CONVERGE=${CONVERGE:-800}            # updates that bring the networks to convergence before anything is compared; 0: none
 MAX_TOKENS=${MAX_TOKENS:-1000}
 NOISE_UPDATES=${NOISE_UPDATES:-40}
 MAX_UPDATE=${MAX_UPDATE:-1040}
@@ -22,10 +23,9 @@ RUN=${RUN:-$WORK/$SRC-$TGT.$OBJECTIVE.$SEED}
 USER_DIR=$(fairseq-ami user-dir)
 mkdir -p "$WORK"
 
-# where network $1-$2 comes from
-pretrained() {
-  if [ -n "$CHECKPOINTS" ]; then echo "$CHECKPOINTS/$1-$2.pt"; else echo "$WORK/mle.$1-$2/checkpoint_best.pt"; fi
-}
+# network $1-$2 by maximum likelihood, and the same brought to convergence: where every objective begins
+given() { if [ -n "$CHECKPOINTS" ]; then echo "$CHECKPOINTS/$1-$2.pt"; else echo "$WORK/mle.$1-$2/checkpoint_best.pt"; fi; }
+pretrained() { if [ "$CONVERGE" -gt 0 ]; then echo "$WORK/converged.$1-$2/checkpoint_best.pt"; else given "$1" "$2"; fi; }
 
 train_pair() {  # the minimax, up to update $1; called again it resumes
   fairseq-train "$BIN" --user-dir "$USER_DIR" --task ami_translation -s "$SRC" -t "$TGT" \

@@ -153,8 +153,10 @@ class AMIMinimax(FairseqCriterion):
 
     def _likelihood(self, model: Any, network: Any, batch: Dict, name: str, log: Dict) -> Tensor:
         """Label-smoothed negative log-likelihood of real pairs, summed."""
-        log_probs = torch.log_softmax(model.run(network, batch["net_input"]).float(), dim=-1)
-        loss, nll = label_smoothed_nll(log_probs, batch["target"], self.cfg.label_smoothing, self.pad)
+        target = batch["target"]
+        words = target.ne(self.pad)
+        log_probs = torch.log_softmax(model.run_where(network, batch["net_input"], words).float(), dim=-1)
+        loss, nll = label_smoothed_nll(log_probs, target[words], self.cfg.label_smoothing, self.pad)
         log[name] = nll.detach()
         log[f"{name}_tokens"] = batch["ntokens"]
         return loss

@@ -12,7 +12,7 @@ from fairseq_ami.generation.random_streams import stream_keys
 from fairseq_ami.generation.sampler import Samples, previous_outputs, sample
 from fairseq_ami.models.paired import PairedModel, repeat_rows
 from fairseq_ami.modules import dropout_off
-from fairseq_ami.objectives import entropies, token_log_likelihood, token_log_probs
+from fairseq_ami.objectives import entropies, token_log_probs
 
 TOKEN_STREAM, NOISE_STREAM = 0, 1
 
@@ -187,5 +187,4 @@ def backward_log_likelihood(model: PairedModel, tokens: Tensor, reverse: Dict[st
         "src_lengths": src_lengths,
         "prev_output_tokens": reverse["net_input"]["prev_output_tokens"].repeat_interleave(k, 0),
     }
-    logits = model.run(model.backward_model, inputs)
-    return token_log_likelihood(logits, reverse["target"].repeat_interleave(k, 0), pad)
+    return model.log_likelihood(model.backward_model, inputs, reverse["target"].repeat_interleave(k, 0))

@@ -14,7 +14,6 @@ from fairseq_ami.criterions.rollout import (
     sample_sums,
 )
 from fairseq_ami.generation.policy import Policy
-from fairseq_ami.objectives import token_log_likelihood
 
 # the samples of validation come from a stream of their own, the same at every validation
 VALIDATION_UPDATE = -1
@@ -58,10 +57,9 @@ def evaluate_pair(
     Returns:
         Negative log-likelihood of the forward network, summed, and the number of target tokens.
     """
-    pad = model.forward_model.decoder.embed_tokens.padding_idx
-    nll = -token_log_likelihood(model.run(model.forward_model, sample["net_input"]), sample["target"], pad).sum()
+    nll = -model.log_likelihood(model.forward_model, sample["net_input"], sample["target"]).sum()
     log["valid_nll"] = nll
-    real = token_log_likelihood(model.run(model.backward_model, reverse["net_input"]), reverse["target"], pad)
+    real = model.log_likelihood(model.backward_model, reverse["net_input"], reverse["target"])
     log["backward_nll_real"] = -real.sum()
     log["backward_nll_real_tokens"] = reverse["ntokens"]
     if sampling is not None:

@@ -17,7 +17,6 @@ from fairseq_ami.criterions.rollout import SamplerSettings, backward_log_likelih
 from fairseq_ami.criterions.validation import VALIDATION_UPDATE
 from fairseq_ami.data import reverse_sample
 from fairseq_ami.generation.policy import Policy
-from fairseq_ami.objectives import token_log_likelihood
 
 Likeness = Callable[[Any, Tensor, Dict[str, Any]], np.ndarray]  # pair, T or T', reversed batch -> one score a sentence
 
@@ -104,8 +103,8 @@ def measure(
         add("sentences", len(batch["id"]))
         add("source_tokens", reverse["ntokens"])
         add("target_tokens", batch["ntokens"])
-        add("forward", _real(pair, pair.forward_model, batch, settings.pad))
-        add("real", _real(pair, pair.backward_model, reverse, settings.pad))
+        add("forward", _real(pair, pair.forward_model, batch))
+        add("real", _real(pair, pair.backward_model, reverse))
         add_likeness("real", batch["target"], reverse)
         own = roll_out(pair, batch, settings, VALIDATION_UPDATE, noise=False, score=False).samples.tokens
         add("own", backward_log_likelihood(pair, own, reverse, settings.pad).sum())
@@ -119,8 +118,8 @@ def measure(
     return _information(totals)
 
 
-def _real(pair: Any, network: Any, batch: Dict[str, Any], pad: int) -> Tensor:
-    return token_log_likelihood(pair.run(network, batch["net_input"]), batch["target"], pad).sum()
+def _real(pair: Any, network: Any, batch: Dict[str, Any]) -> Tensor:
+    return pair.log_likelihood(network, batch["net_input"], batch["target"]).sum()
 
 
 def _information(t: Dict[str, float]) -> Information:

@@ -18,6 +18,7 @@ from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.random_streams import normal
 from fairseq_ami.models.pretrained import load_network_weights, network_settings
 from fairseq_ami.modules import LatentNoise, root_mean_square
+from fairseq_ami.objectives import token_log_likelihood
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +100,8 @@ class PairedModel(BaseFairseqModel):
                 networks[name] = cls.network_class.build_model(Namespace(**settings[name]), view)
             except (AssertionError, ValueError) as error:  # fairseq asserts what it expects of sizes
                 raise AMIError(f"the {name} network cannot be built: {error}") from error
+            if getattr(networks[name].decoder, "adaptive_softmax", None) is not None:
+                raise AMIError("an adaptive softmax is not supported: samples and rewards need every word's probability")
         noise = None
         if not args.no_latent_noise:
             dim = cls.latent.dim(networks["forward"])
@@ -187,6 +190,16 @@ class PairedModel(BaseFairseqModel):
         """Teacher-forced logits of *network*, shape (batch, length, vocabulary)."""
         encoder_out = self.encode(network, net_input["src_tokens"], net_input["src_lengths"])
         return network.decoder(net_input["prev_output_tokens"], encoder_out=encoder_out)[0]
+
+    def run_where(self, network: Any, net_input: Dict[str, Tensor], where: Tensor) -> Tensor:
+        """:meth:`run` at the positions where *where* (batch, length) is True, shape (positions, vocabulary)."""
+        encoder_out = self.encode(network, net_input["src_tokens"], net_input["src_lengths"])
+        return self.logits_where(network, net_input["prev_output_tokens"], encoder_out, where)
+
+    def log_likelihood(self, network: Any, net_input: Dict[str, Tensor], target: Tensor) -> Tensor:
+        """log p of each token of *target* (batch, length) under *network*, float32, 0 at padding."""
+        words = target.ne(network.decoder.embed_tokens.padding_idx)
+        return token_log_likelihood(self.run_where(network, net_input, words), target, words)
 
     @staticmethod
     def logits_where(network: Any, previous: Tensor, encoder_out: Any, where: Tensor) -> Tensor:

@@ -40,8 +40,8 @@ def label_smoothed_nll(log_probs: Tensor, target: Tensor, smoothing: float, pad:
     """Smoothed and plain negative log-likelihood, summed over the batch (fairseq's own function).
 
     Args:
-        log_probs: shape (batch, length, vocabulary).
-        target: shape (batch, length).
+        log_probs: shape (..., vocabulary).
+        target: shape (...).
 
     Returns:
         Two scalars: the loss to minimise, and the plain NLL.
@@ -50,17 +50,16 @@ def label_smoothed_nll(log_probs: Tensor, target: Tensor, smoothing: float, pad:
     return label_smoothed_nll_loss(flat, target.reshape(-1), smoothing, ignore_index=pad)
 
 
-def token_log_likelihood(logits: Tensor, target: Tensor, pad: int) -> Tensor:
-    """log p of each target token under a softmax over *logits*, 0 at padding.
+def token_log_likelihood(logits: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """log p of each target token under a softmax over *logits*, 0 where *mask* is False.
 
     Args:
-        logits: shape (batch, length, vocabulary).
+        logits: of the positions where *mask* is True, shape (positions, vocabulary).
         target: shape (batch, length).
+        mask: True where a token counts, shape (batch, length).
 
     Returns:
         float32, shape (batch, length).
     """
-    loss = F.cross_entropy(
-        logits.float().reshape(-1, logits.size(-1)), target.reshape(-1), ignore_index=pad, reduction="none"
-    )
-    return -loss.view_as(target)
+    found = -F.cross_entropy(logits.float(), target[mask], reduction="none")
+    return found.new_zeros(target.shape).masked_scatter(mask, found)

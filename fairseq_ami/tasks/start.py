@@ -14,7 +14,6 @@ from fairseq_ami.errors import AMIError
 from fairseq_ami.models.paired import DIRECTIONS, set_args
 from fairseq_ami.models.pretrained import check_languages
 from fairseq_ami.modules import dropout_off
-from fairseq_ami.objectives import token_log_likelihood
 
 logger = logging.getLogger(__name__)
 
@@ -139,9 +138,9 @@ def check_networks(model: Any, criterion: Any, sample: Any, names: Tuple[str, ..
     for name in names:
         network, batch = getattr(model, f"{name}_model"), batches[name]
         with dropout_off(network):
-            logits = model.run(network, batch["net_input"])
-        nll = -token_log_likelihood(logits, batch["target"], criterion.pad).sum() / batch["ntokens"]
-        chance = math.log(logits.size(-1))
+            log_likelihood = model.log_likelihood(network, batch["net_input"], batch["target"])
+        nll = -log_likelihood.sum() / batch["ntokens"]
+        chance = math.log(network.decoder.embed_tokens.num_embeddings)
         logger.info("%s network: %.3f nats a token on the first batch", name, nll)
         if nll > chance:
             raise AMIError(

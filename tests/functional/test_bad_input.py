@@ -40,6 +40,7 @@ REFUSED_SETTINGS = {
     "inner optimizer's unknown setting": (["--inner-optimizer-args", '{"speed": 1}'], "has no setting"),
     "inner scheduler": (["--inner-lr-scheduler", "reduce_lr_on_plateau"], "choose one of"),
     "sizes": (["--encoder-embed-dim", "15"], "cannot be built"),
+    "adaptive softmax": (["--adaptive-softmax-cutoff", "5"], "adaptive softmax is not supported"),
 }
 
 

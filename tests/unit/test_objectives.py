@@ -177,9 +177,10 @@ def test_fake_loss_refuses_an_unknown_kind():
 
 
 def test_token_log_likelihood_by_hand():
-    """log softmax at the target, 0 at padding."""
-    logits = torch.tensor([[[0.0, 0.0, 0.0, LOG(2.0)], [0.0, 0.0, LOG(5.0), 0.0], [1.0, 2.0, 3.0, 4.0]]])
-    got = token_log_likelihood(logits, torch.tensor([[3, 2, PAD]]), PAD)
+    """log softmax at the target, 0 where the mask is False."""
+    logits = torch.tensor([[0.0, 0.0, 0.0, LOG(2.0)], [0.0, 0.0, LOG(5.0), 0.0]])
+    target = torch.tensor([[3, 2, PAD]])
+    got = token_log_likelihood(logits, target, target.ne(PAD))
     assert got.tolist()[0] == pytest.approx([LOG(2 / 5), LOG(5 / 8), 0.0], rel=1e-6)
 
 
