@@ -101,7 +101,7 @@ class PairedModel(BaseFairseqModel):
             except (AssertionError, ValueError) as error:  # fairseq asserts what it expects of sizes
                 raise AMIError(f"the {name} network cannot be built: {error}") from error
             if getattr(networks[name].decoder, "adaptive_softmax", None) is not None:
-                raise AMIError("an adaptive softmax is not supported: samples and rewards need every word's probability")
+                raise AMIError("an adaptive softmax is not supported: a reward needs every word's probability")
         noise = None
         if not args.no_latent_noise:
             dim = cls.latent.dim(networks["forward"])

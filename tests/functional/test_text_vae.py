@@ -139,7 +139,9 @@ def test_lagging_ends_when_information_falls(interval: int, vae_data: Path, tmp_
         expected.append(ALL if not aggressive else D if outer else E)
     assert moved(tmp_path / "updates.pt") == expected
     updates = result.logs("train_inner")
-    assert [int(log["decoder_updates"]) for log in updates] == list(accumulate(int(players != E) for players in expected))
+    assert [int(log["decoder_updates"]) for log in updates] == list(
+        accumulate(int(players != E) for players in expected)
+    )
     assert [float(log["lagging"]) for log in updates] == [float(players != ALL) for players in expected]
     assert expected[0] == E and expected[-1] == ALL and expected.index(ALL) > 4
 

@@ -31,7 +31,14 @@ def environment(tmp_path_factory):
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m fairseq_ami.cli "$@"\n')
     command.chmod(0o755)
     path = os.pathsep.join([str(command.parent), str(Path(sys.executable).parent), os.environ["PATH"]])
-    short = {"MERGES": "60", "EPOCHS": "15", "CONVERGE": "60", "NOISE_UPDATES": "2", "MAX_UPDATE": "8", "OMP_NUM_THREADS": "1"}
+    short = {
+        "MERGES": "60",
+        "EPOCHS": "15",
+        "CONVERGE": "60",
+        "NOISE_UPDATES": "2",
+        "MAX_UPDATE": "8",
+        "OMP_NUM_THREADS": "1",
+    }
     return {
         **os.environ,
         **short,
