@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     named = [entry.split("=", 1) if "=" in entry else [entry, entry] for entry in args.path]
     if not os.path.isdir(args.data):
         raise AMIError(f"there is no folder {args.data}")
-    task = _task(args, named[0][1])
+    task = pair_task(args, named[0][1])
     task.load_dataset(args.subset)
     common, frozen = (load_pair(path, task) if path else None for path in (args.common_q, args.frozen_samples))
     likeness = _likeness(args, task)
@@ -76,7 +76,7 @@ def _likeness(args: argparse.Namespace, task: Any) -> Optional[Reconstruction]:
     return Reconstruction(task, vectors, args.beam, args.remove_bpe)
 
 
-def _task(args: argparse.Namespace, path: str) -> Any:
+def pair_task(args: argparse.Namespace, path: str) -> Any:
     """The task of the first checkpoint over this data."""
     state = read_checkpoint(path, "--path", lazily=True)
     pair = part_of(state, "model").get("pair_languages")
