@@ -23,7 +23,7 @@ for entry in "${named[@]}"; do
   [ -s "$refitted.pt" ] || fairseq-ami export "$checkpoint" "$refitted.pt" --direction forward > "$refitted.export.log"
   # MMI's backward phase alone, without a box: Q ascends E[log Q(S|T')], P stands still
   (OBJECTIVE=mmi NOISE_UPDATES=0 RUN=$refitted
-   EXTRA="--forward-checkpoint $refitted.pt --no-latent-noise --phase-cycle backward=1 --weight-clip-mode none"
+   EXTRA="--forward-checkpoint $refitted.pt --no-latent-noise --phase-cycle backward=1 --weight-clip-mode none --disable-validation"
    train_pair "$REFIT_UPDATES") > "$refitted.train.log" 2>&1
   fairseq-ami bound "$BIN" --path "$entry" --common-q "$refitted/checkpoint_last.pt" --seed "$SEED" \
     --json "$refitted.json" > /dev/null
