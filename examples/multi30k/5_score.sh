@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Decode test2016 with the networks before and after, and score the detokenised text with sacreBLEU.
+# Decode test2016 with the network before, the run's best (by validation BLEU: it may be the first) and its last one, and
+# score the detokenised text with sacreBLEU.
 . "$(dirname "$0")/common.sh"
 BEAM=${BEAM:-5}
 raw=${DATA:-$WORK/raw}/test_2016_flickr.$TGT.gz
@@ -19,3 +20,4 @@ score() {  # name, checkpoint
 
 score before "$(pretrained "$SRC" "$TGT")"
 score after "$RUN/checkpoint_best.pt"
+score last "$RUN/checkpoint_last.pt"

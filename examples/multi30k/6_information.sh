@@ -2,20 +2,22 @@
 # VIM bounds and gaps of finished runs on test2016: ./6_information.sh NAME=FOLDER ... The first one (best: maximum likelihood
 # continued) gives the common Q and the frozen samples. "refitted": under a backward network that was fitted to the run's
 # own samples, from the pretrained one, in REFIT_UPDATES updates on the training text: a run's own Q may flatter it.
+# CHECKPOINT: which of a run's (checkpoint_last.pt: equally many updates for all; checkpoint_best.pt: validation BLEU).
 . "$(dirname "$0")/common.sh"
 REFIT_UPDATES=${REFIT_UPDATES:-200}
+CHECKPOINT=${CHECKPOINT:-checkpoint_last.pt}
 [ $# -gt 0 ] || stop "name finished runs, as in: $0 mle=$WORK/$SRC-$TGT.mle.1 ami=$WORK/$SRC-$TGT.ami.1"
 
 named=()
 for entry in "$@"; do
   [[ $entry == *=* ]] || stop "$entry: write NAME=FOLDER"
-  [ -s "${entry#*=}/checkpoint_best.pt" ] || stop "there is no ${entry#*=}/checkpoint_best.pt"
-  named+=("$entry/checkpoint_best.pt")
+  [ -s "${entry#*=}/$CHECKPOINT" ] || stop "there is no ${entry#*=}/$CHECKPOINT"
+  named+=("$entry/$CHECKPOINT")
 done
 first=${named[0]#*=}
 mkdir -p "$WORK/information"
 fairseq-ami bound "$BIN" --path "${named[@]}" --common-q "$first" --frozen-samples "$first" --seed "$SEED" \
-  --json "$WORK/information/bounds.json"
+  --json "$WORK/information/$SRC-$TGT.json"
 
 for entry in "${named[@]}"; do
   name=${entry%%=*} checkpoint=${entry#*=}

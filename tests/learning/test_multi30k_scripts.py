@@ -64,7 +64,7 @@ def test_scripts_run_end_to_end_and_again(environment):
         run("3_noise.sh", environment, **direction)
         run("4_minimax.sh", environment, **direction)
         scores = run("5_score.sh", environment, **direction).splitlines()
-        assert [line.split("\t")[0] for line in scores] == ["before", "after"]
+        assert [line.split("\t")[0] for line in scores] == ["before", "after", "last"]
         assert all("version:" in line and "tok:13a" in line for line in scores)
     assert "has begun" in run("3_noise.sh", environment)
     ami = f"{environment['WORK']}/en-de.ami.1"
@@ -72,6 +72,8 @@ def test_scripts_run_end_to_end_and_again(environment):
     rows = [line.split("\t") for line in found]
     assert rows[0][:4] == ["system", "bound", "bound_token", "bound_common"] and rows[1][1] == rows[1][3]  # its own Q
     assert rows[2][:2] == ["refitted", "ami"] and float(rows[2][2]) < 0
+    table = run("7_table.sh", environment, f"ami={ami}", f"again={ami}", WHICH="last")
+    assert "dist_2" in table and "again" in table and "chrF2" in table
     again = run("4_minimax.sh", environment, MAX_UPDATE="10")
     assert "Loaded checkpoint" in again and "num_updates: 10 >= max_update: 10" in again
 
