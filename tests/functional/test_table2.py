@@ -11,7 +11,7 @@ from functional.test_ami_dialog import DIALOG, write_dialogues
 from functional.test_dialogue_validation import cosine_of_sums, vectors  # noqa: F401  (fixture)
 
 from fairseq_ami import cli
-from fairseq_ami.cli.bound import _task, load_pair
+from fairseq_ami.cli.bound import load_pair, pair_task
 from fairseq_ami.criterions.rollout import roll_out
 from fairseq_ami.criterions.validation import VALIDATION_UPDATE
 from fairseq_ami.metrics.information import sampler_settings
@@ -39,7 +39,7 @@ def likeness(data, path, languages, vectors, out):  # noqa: F811
 
 def sampled_replies(data, path, frozen_seed):
     """The words that the pair's forward network samples for each history of the test set, by sentence."""
-    task = _task(Namespace(data=str(data), source_lang=None, target_lang=None), str(path))
+    task = pair_task(Namespace(data=str(data), source_lang=None, target_lang=None), str(path))
     task.load_dataset("test")
     pair, dataset = load_pair(str(path), task), task.dataset("test")
     settings = sampler_settings(task.target_dictionary, frozen_seed, task.separators)
