@@ -6,6 +6,8 @@ from typing import Tuple
 import torch
 from torch import Tensor
 
+FIRST_ORDERED = 64  # symbols that top-p puts in order at first
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -48,11 +50,21 @@ class Policy:
         if 0 < self.topk < logits.size(-1):
             cut |= logits < logits.topk(self.topk, dim=-1).values[..., -1:]
         if self.topp < 1.0:
-            ordered, index = logits.sort(dim=-1, descending=True)
-            probability = ordered.softmax(-1)
-            before = probability.cumsum(-1) - probability
-            cut |= torch.zeros_like(cut).scatter(-1, index, before >= self.topp)
+            cut |= self._outside_nucleus(logits)
         return cut
+
+    def _outside_nucleus(self, logits: Tensor) -> Tensor:
+        """True where top-p drops a symbol. Only the likeliest symbols are put in order, as many as hold the nucleus."""
+        size, total = logits.size(-1), logits.logsumexp(-1, keepdim=True)
+        ordered = min(FIRST_ORDERED, size)
+        while True:
+            values, index = logits.topk(ordered, dim=-1)
+            probability = (values - total).exp()
+            if ordered == size or bool((probability.sum(-1) >= self.topp).all()):
+                break
+            ordered = min(8 * ordered, size)
+        before = probability.cumsum(-1) - probability
+        return torch.ones_like(logits, dtype=torch.bool).scatter(-1, index, before >= self.topp)
 
 
 def draw(log_probs: Tensor, uniform: Tensor) -> Tensor:

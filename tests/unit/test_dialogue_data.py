@@ -126,10 +126,9 @@ class Recorder:
 
     backward_model = None
 
-    def run(self, network, net_input):
+    def log_likelihood(self, network, net_input, target):
         self.inputs = net_input
-        rows, length = net_input["prev_output_tokens"].shape
-        return torch.zeros(rows, length, 11)
+        return -target.ne(PAD).float()
 
 
 SAMPLES = torch.tensor([  # two for each row; the second one of row 0 is empty, the first of row 1 is the longest

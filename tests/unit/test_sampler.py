@@ -100,6 +100,18 @@ def test_frequencies_are_the_enumerated_probabilities(task, pair, name):
     assert stats.chisquare(observed, [w * scale for w in wanted]).pvalue > 0.001
 
 
+@pytest.mark.parametrize("scale, at_least", [(9.0, 1), (2.0, 65), (0.1, 513)])
+def test_nucleus_of_a_large_vocabulary(scale, at_least):
+    """Few, many or nearly all of 800 symbols: the rule by hand, row by row, whichever row needs most."""
+    rows = torch.randn(3, 800, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * scale
+    rows[1] *= 5
+    got = Policy((PAD, BOS), topp=0.9).log_probs(rows).exp()
+    want = [top_p(row, 0.9) for row in rows]
+    assert [set(row.nonzero().flatten().tolist()) for row in got] == [set(kept) for kept in want]
+    assert len(want[0]) >= at_least
+    assert all(got[i][s] == pytest.approx(p, rel=1e-4) for i, kept in enumerate(want) for s, p in kept.items())
+
+
 @pytest.mark.parametrize("name", POLICIES)
 def test_policy_is_what_the_hand_written_rule_says(name):
     """log_probs of one logit vector: same support, same numbers."""
