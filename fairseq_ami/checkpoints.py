@@ -20,6 +20,7 @@ from omegaconf import AnyNode, DictConfig, ListConfig, OmegaConf
 from omegaconf.base import ContainerMetadata, Metadata
 
 from fairseq_ami.errors import AMIError
+from fairseq_ami.files import whole
 
 logger = logging.getLogger(__name__)
 
@@ -143,28 +144,7 @@ def restore_path(save_dir: str, restore_file: str) -> Optional[str]:
             "start again, or name a whole checkpoint with --restore-file"
         )
     os.replace(path, path + ".damaged")
-    copy_atomically(other, path)
+    with whole(path) as temporary:
+        shutil.copyfile(other, temporary)
     logger.warning("%s was damaged (kept as %s.damaged): resuming from %s", path, path, other)
     return path
-
-
-def copy_atomically(source: str, target: str) -> None:
-    """Copy a file so that *target* is never half written."""
-    temporary = f"{target}.tmp{os.getpid()}"
-    try:
-        shutil.copyfile(source, temporary)
-        os.replace(temporary, target)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-
-
-def save_atomically(state: Any, path: str) -> None:
-    """``torch.save`` so that *path* is never half written."""
-    temporary = f"{path}.tmp{os.getpid()}"
-    try:
-        torch.save(state, temporary)
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)

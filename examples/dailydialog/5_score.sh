@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Decode the test set with all that is trained; Table 1 side by side, Table 2 and the bounds.
+# Decode the test set with all that is trained; Table 1 side by side.
 CORPUS=dailydialog
 . "$(dirname "$0")/../dialogue/common.sh"
 score

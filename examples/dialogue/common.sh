@@ -22,6 +22,7 @@ MAX_LEN=${MAX_LEN:-40}               # words of a sampled or decoded reply
 BEAM=${BEAM:-5}
 SEARCH=${SEARCH:---beam 10}          # where the candidates of reranking come from; such as "--sampling --sampling-topk 20 --beam 20"
 EXTRA=${EXTRA:-}                     # further options of fairseq-train in the rows
+REFIT_UPDATES=${REFIT_UPDATES:-200}  # of a backward network on a row's samples, for the bound under the refitted Q
 DEVICE=${DEVICE:-}                   # --cpu leaves a GPU alone
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 ARCHS="lstm transformer"
@@ -192,10 +193,10 @@ systems() {  # sets SYSTEMS to NAME=FILE of all replies in $OUT, in the order of
   [ ${#SYSTEMS[@]} -gt 0 ] || stop "there are no replies in $OUT: run 3_train.sh and 5_score.sh first"
 }
 
-score() {  # Table 1 of everything that is trained, Table 2 and the bounds of each architecture
+score() {  # Table 1 of everything that is trained
   have_data
   mkdir -p "$OUT"
-  local arch row paths start
+  local arch row
   for arch in $ARCHS; do for row in $(trained "$arch"); do
     decode "$arch-$row" "$WORK/$arch.$SEED/$row/checkpoint_best.pt"
   done; done
@@ -203,6 +204,11 @@ score() {  # Table 1 of everything that is trained, Table 2 and the bounds of ea
   # shellcheck disable=SC2086
   fairseq-ami metrics --references "$BIN/test.reply" --source "$BIN/test.hist" --hypotheses "${SYSTEMS[@]}" \
     --vectors "$VECTORS" --bootstrap "${BOOTSTRAP:-1000}" --json "$WORK/table1.json" --markdown "$WORK/table1.md"
+}
+
+information() {  # Table 2 and the bounds of all that is trained, on the test set
+  have_data
+  local arch row paths start
   for arch in $ARCHS; do
     ARCH=$arch RUNS=$WORK/$arch.$SEED paths=()
     for row in $(trained "$arch"); do paths+=("$row=$RUNS/$row/checkpoint_last.pt"); done
@@ -216,7 +222,26 @@ score() {  # Table 1 of everything that is trained, Table 2 and the bounds of ea
       --remove-bpe --seed "$SEED" --max-tokens 12000 --json "$WORK/table2.$arch.json"
     echo "$arch, bounds and Table 2 (likeness_real - likeness_own is the gap):"
     cat "$WORK/table2.$arch.tsv"
+    for row in $(trained "$arch"); do refit "$row"; done
   done
+}
+
+# The bound of one row under a backward network that was fitted to the row's own samples, from the pretrained one: MMI's
+# backward phase alone, without a box, so that Q ascends E[log Q(S|T')] while P stands still.
+refit() {
+  local path=$RUNS/$1/checkpoint_last.pt refitted=$RUNS/refit.$1 figures=$RUNS/refit.$1.json
+  if [ ! "$figures" -nt "$path" ]; then
+    rm -rf "$refitted"
+    fairseq-ami export "$path" "$refitted.pt" --direction forward > "$refitted.log" 2>&1 || stop "see $refitted.log"
+    # shellcheck disable=SC2086
+    pair "$refitted" --forward-checkpoint "$refitted.pt" --objective mmi --no-latent-noise --phase-cycle backward=1 \
+      --weight-clip-mode none --disable-validation --max-update "$REFIT_UPDATES" $EXTRA >> "$refitted.log" 2>&1 ||
+      stop "see $refitted.log"
+    fairseq-ami bound "$BIN" --path "$1=$path" --common-q "$refitted/checkpoint_last.pt" --seed "$SEED" \
+      --max-tokens 12000 --json "$figures" > /dev/null
+  fi
+  python -c 'import json, sys; print("refitted", *(f"{k}\t{v[sys.argv[2]]:.2f}" for k, v in json.load(open(sys.argv[1])).items()), sep="\t")' \
+    "$figures" bound_common
 }
 
 figure() {  # file, metrics, rows: curves over updates and their numbers, from the logs of those rows that are trained

@@ -5,10 +5,11 @@ import logging
 import os
 import sys
 
-from fairseq_ami.checkpoints import save_atomically
+import torch
+
 from fairseq_ami.errors import AMIError
+from fairseq_ami.files import whole
 from fairseq_ami.sharing.averaging import average_checkpoints, last_checkpoints
-from fairseq_ami.sharing.bundle import writing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,8 +29,8 @@ def run(args: argparse.Namespace) -> int:
     if os.path.isdir(args.output):
         raise AMIError(f"{args.output} is a folder: name a file")
     state = average_checkpoints(chosen(args))
-    with writing(args.output) as temporary:
-        save_atomically(state, temporary)
+    with whole(args.output, parents=True) as temporary:
+        torch.save(state, temporary)
     print(args.output)
     return 0
 

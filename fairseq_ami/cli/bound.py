@@ -11,9 +11,9 @@ from fairseq.logging import progress_bar
 
 from fairseq_ami.checkpoints import part_of, read_checkpoint
 from fairseq_ami.cli.arguments import positive
-from fairseq_ami.cli.output import write_atomically
 from fairseq_ami.cli.texts import read_lines
 from fairseq_ami.errors import AMIError
+from fairseq_ami.files import write_text
 from fairseq_ami.metrics.decoded import vectors_of_words
 from fairseq_ami.metrics.information import measure, table
 from fairseq_ami.metrics.reconstruction import Reconstruction
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"likeness: embedding average, word vectors {likeness.vectors.name}")
     if args.json:
         found = {name: row.as_dict() for name, row in rows.items()}
-        write_atomically(args.json, json.dumps(found, indent=2) + "\n")
+        write_text(args.json, json.dumps(found, indent=2) + "\n")
     return 0
 
 

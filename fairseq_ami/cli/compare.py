@@ -5,9 +5,9 @@ from typing import List, Sequence
 
 from fairseq_ami.cli.arguments import positive
 from fairseq_ami.cli.human_eval import add_texts, read_texts
-from fairseq_ami.cli.output import write_atomically
 from fairseq_ami.cli.texts import aligned_lines
 from fairseq_ami.errors import AMIError
+from fairseq_ami.files import write_text
 from fairseq_ami.human_eval.sheet import draw_lines
 from fairseq_ami.human_eval.side_by_side import Example, as_html, as_markdown
 
@@ -39,9 +39,9 @@ def run(args: argparse.Namespace) -> int:
     lines = chosen_lines(args, len(histories))
     examples = [Example(at + 1, histories[at], {name: texts[at] for name, texts in replies.items()}) for at in lines]
     if args.html:
-        write_atomically(args.html, as_html(examples))
+        write_text(args.html, as_html(examples))
     if args.markdown:
-        write_atomically(args.markdown, as_markdown(examples))
+        write_text(args.markdown, as_markdown(examples))
     if not args.html and not args.markdown:
         print(as_markdown(examples), end="")
     return 0

@@ -7,7 +7,7 @@ import re
 from fairseq_ami.data.dialogue_corpus import BACKWARD, CODES, REPORT, SPLITS, Settings, prepare, table
 from fairseq_ami.data.dialogue_readers import FORMATS
 from fairseq_ami.errors import AMIError
-from fairseq_ami.sharing.bundle import writing
+from fairseq_ami.files import whole
 
 FORMATS_HELP = (
     "parlai: `N text<TAB>reply` and persona lines (PersonaChat); dailydialog: a dialogue a line, __eou__ after each "
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         args.format, args.history, args.persona, args.lowercase, args.bpe_merges, args.vocab_size, args.threshold,
         args.workers,
     )  # fmt: skip
-    with writing(destdir) as temporary:
+    with whole(destdir, parents=True) as temporary:
         counts, symbols = prepare(temporary, splits, settings)
     for row in table(counts):
         print("\t".join(row))

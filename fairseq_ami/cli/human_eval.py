@@ -10,14 +10,13 @@ from typing import Dict, List, Sequence, Tuple
 
 import fairseq_ami
 from fairseq_ami.cli.arguments import positive
-from fairseq_ami.cli.output import write_atomically
 from fairseq_ami.cli.texts import aligned_lines, plain, read_lines, warn_of_subwords
 from fairseq_ami.errors import AMIError
+from fairseq_ami.files import whole, write_text
 from fairseq_ami.human_eval.answers import read_answers, read_key
 from fairseq_ami.human_eval.page import render_page, render_sheet
 from fairseq_ami.human_eval.scoring import PairScore, score
 from fairseq_ami.human_eval.sheet import Item, Pair, draw_items, make_key, turns_of
-from fairseq_ami.sharing.bundle import writing
 
 QUESTION = "Which of the two replies is better?"
 SEPARATOR = "__eou__"
@@ -69,7 +68,7 @@ def prepare(args: argparse.Namespace) -> int:
     files = {"histories": args.histories, "systems": dict(entry.split("=", 1) for entry in args.system)}
     about = {"separator": args.separator, "count": args.count, "seed": args.seed, "identical": args.identical}
     key = make_key(items, pairs, args.question, version=fairseq_ami.__version__, files=files, **about)
-    with writing(out) as folder:
+    with whole(out, parents=True) as folder:
         write_study(folder, key, items)
     for pair in pairs:
         its = [item for item in items if item.pair == pair]
@@ -130,12 +129,12 @@ def write_study(folder: str, key: Dict, items: Sequence[Item]) -> None:
     """key.json, and the pages and sheets of all sets in a folder of their own."""
     judges = os.path.join(folder, "judges")
     os.makedirs(judges)
-    write_atomically(os.path.join(folder, "key.json"), json.dumps(key, indent=1, ensure_ascii=False) + "\n")
+    write_text(os.path.join(folder, "key.json"), json.dumps(key, indent=1, ensure_ascii=False) + "\n")
     for number in range(1, len(key["sets"]) + 1):
         its = [item for item in items if item.set == number]
         place = os.path.join(judges, f"set-{number}")
-        write_atomically(f"{place}.html", render_page(key["study"], key["question"], its, len(key["sets"])))
-        write_atomically(f"{place}.csv", render_sheet(key["study"], its))
+        write_text(f"{place}.html", render_page(key["study"], key["question"], its, len(key["sets"])))
+        write_text(f"{place}.csv", render_sheet(key["study"], its))
 
 
 # ---------------------------------------------------------------------- score
@@ -149,7 +148,7 @@ def report(args: argparse.Namespace) -> int:
     if args.json:
         about = {"version": fairseq_ami.__version__, "study": key.study, "files": args.answers}
         content = {**about, "pairs": [asdict(pair) for pair in scores]}
-        write_atomically(args.json, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        write_text(args.json, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     print("\n\n".join([plain(table(scores)), "\n".join(notes(scores))]))
     return 0
 

@@ -11,9 +11,9 @@ from sacrebleu.metrics import BLEU
 
 import fairseq_ami
 from fairseq_ami.cli.arguments import at_least
-from fairseq_ami.cli.output import write_atomically
 from fairseq_ami.cli.texts import aligned_lines, markdown, plain, read_lines, warn_of_subwords
 from fairseq_ami.errors import AMIError
+from fairseq_ami.files import write_text
 from fairseq_ami.metrics.comparison import Comparison, Estimate, compare
 from fairseq_ami.metrics.word_vectors import WordVectors, read_vectors, train_vectors
 
@@ -57,10 +57,10 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         files = {"references": args.references, "source": args.source, "hypotheses": paths}
         content = {"version": fairseq_ami.__version__, "files": files, **found.as_dict()}
-        write_atomically(args.json, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        write_text(args.json, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     if args.markdown:
         blocks = [markdown(rows) for rows in tables(found)] + ["\n".join(f"- {line}" for line in notes(found))]
-        write_atomically(args.markdown, "\n\n".join(blocks) + "\n")
+        write_text(args.markdown, "\n\n".join(blocks) + "\n")
     print("\n\n".join([*map(plain, tables(found)), "\n".join(notes(found))]))
     return 0
 

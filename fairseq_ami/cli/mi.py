@@ -14,8 +14,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fairseq_ami.cli.arguments import above_zero, fraction, positive
-from fairseq_ami.cli.output import write_atomically
 from fairseq_ami.errors import AMIError
+from fairseq_ami.files import write_text
 from fairseq_ami.metrics.estimation import ESTIMATORS, Estimate, EstimationSettings, estimate, part_sizes
 from fairseq_ami.modules.critics import CRITICS
 
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         found[name] = estimate(name, x, z, settings, progress)
         print(f"{name}\t{found[name].nats:.4f}\t{found[name].update}\t{note(name, found[name], settings)}", flush=True)
     if args.json:
-        write_atomically(args.json, as_json(args, settings, sizes, found))
+        write_text(args.json, as_json(args, settings, sizes, found))
     return 0
 
 

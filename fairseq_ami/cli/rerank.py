@@ -16,9 +16,9 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from sacrebleu.metrics import BLEU
 
 import fairseq_ami
-from fairseq_ami.cli.output import write_atomically
 from fairseq_ami.data.dialogue import CONTEXT, HISTORY, LAST, REPLY
 from fairseq_ami.errors import AMIError
+from fairseq_ami.files import write_text
 from fairseq_ami.generation.mmi_decoder import MMIDecoder, Row, Scored, compare
 from fairseq_ami.generation.reranking import SCORES, Tuned, picked, tune
 
@@ -105,12 +105,12 @@ def run(args: argparse.Namespace) -> int:
     if not done or (args.gen_subset, args.nbest_file) != (args.tune_subset, args.tune_nbest_file):
         done.append(decoder.score(args.gen_subset, args.nbest_file))
     texts = picked(done[-1].lists, done[-1].features.choose(*weights))
-    write_atomically(args.output, "".join(text + "\n" for text in texts))
+    write_text(args.output, "".join(text + "\n" for text in texts))
     rows = [row for scored in done for row in compare(scored, *weights)]
     signature = next((scored.counts.signature for scored in done if scored.counts is not None), None)
     if args.json:
         found = as_json(args, rows, weights, tuned, signature)
-        write_atomically(args.json, json.dumps(found, indent=2) + "\n")
+        write_text(args.json, json.dumps(found, indent=2) + "\n")
     print(report(args, rows, weights, tuned, signature))
     return 0
 

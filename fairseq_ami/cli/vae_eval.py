@@ -12,9 +12,9 @@ from tqdm import tqdm
 
 import fairseq_ami
 from fairseq_ami.cli.arguments import at_least
-from fairseq_ami.cli.output import write_atomically
 from fairseq_ami.cli.text_vae import check_checkpoint, load
 from fairseq_ami.errors import AMIError
+from fairseq_ami.files import write_text
 from fairseq_ami.metrics.generated_text import METHODS, GeneratedTextJudge, dataset_sentences, sentences_from_prior
 from fairseq_ami.metrics.ngram_lm import KenLM, NGramError, temporary_folder
 from fairseq_ami.metrics.text_vae import Settings, measure
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
                     judge = _judge(args, task, stack)
                 rows.append(_row(name, path, model, task, judge, args))
                 if args.json:
-                    write_atomically(args.json, json.dumps(_as_json(args, rows), indent=2) + "\n")
+                    write_text(args.json, json.dumps(_as_json(args, rows), indent=2) + "\n")
     finally:  # what was measured is shown, whatever happened to the others
         if rows:
             print(tables(rows, args.mi_batch, args.iw_samples))

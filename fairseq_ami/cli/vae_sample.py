@@ -12,9 +12,9 @@ from tqdm import tqdm
 
 import fairseq_ami
 from fairseq_ami.cli.arguments import above_zero, positive
-from fairseq_ami.cli.output import write_atomically
 from fairseq_ami.cli.text_vae import check_checkpoint, load
 from fairseq_ami.errors import AMIError
+from fairseq_ami.files import write_text
 from fairseq_ami.generation.latent_decoding import METHODS, DecodingOptions
 from fairseq_ami.generation.latent_studies import LatentStudies
 
@@ -73,11 +73,11 @@ def run(args: argparse.Namespace) -> int:
     studies = LatentStudies(model, max_len, args.decoding, options, args.seed, args.batch_size, progress=_progress)
     found = _studied(args, studies, task)
     if args.output:
-        write_atomically(args.output, "".join(sentence + "\n" for sentence in found["prior"]))
+        write_text(args.output, "".join(sentence + "\n" for sentence in found["prior"]))
     if args.json:
         settings = {name: value for name, value in vars(args).items() if name not in ("run", "verb")}
         data = {"version": fairseq_ami.__version__, "settings": settings, **found}
-        write_atomically(args.json, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+        write_text(args.json, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
     shown = {name: value for name, value in found.items() if not (name == "prior" and args.output)}
     if shown:
         print((as_markdown if args.markdown else as_text)(groups(shown)))

@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 from fairseq_ami.errors import AMIError
+from fairseq_ami.files import whole
 
 FORMATS = (".pdf", ".png", ".svg")
 
@@ -43,15 +44,7 @@ def save(figure: Any, path: str) -> None:
     Raises:
         AMIError: the disk or its permissions do not let us.
     """
-    stem, ending = os.path.splitext(path)
-    temporary = f"{stem}.tmp{os.getpid()}{ending}"
-    try:
-        # the date would make two files of the same figure differ
-        metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(ending.lower())
+    # the date would make two files of the same figure differ
+    metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(os.path.splitext(path)[1].lower())
+    with whole(path) as temporary:
         figure.savefig(temporary, dpi=200, metadata=metadata)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise AMIError(f"cannot write {path}: {error}") from error
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)

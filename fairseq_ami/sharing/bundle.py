@@ -4,14 +4,15 @@ import logging
 import os
 import shutil
 import tarfile
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, List, Optional
 
+import torch
 from fairseq.data import Dictionary
 
-from fairseq_ami.checkpoints import part_of, read_checkpoint, save_atomically
+from fairseq_ami.checkpoints import part_of, read_checkpoint
 from fairseq_ami.errors import AMIError
+from fairseq_ami.files import whole
 from fairseq_ami.sharing.model_card import model_card
 from fairseq_ami.sharing.states import pair_state, plain_state, set_text_processing
 
@@ -56,9 +57,9 @@ def export(
         dictionaries = find_dictionaries(plain, data or str(part_of(state, "task").get("data") or "."))
         set_text_processing(plain["cfg"], CODES if bpe_codes else None, tokenizer)
         _warn_about_subwords(dictionaries, bpe_codes)
-    with writing(out) as temporary:
+    with whole(out, parents=True) as temporary:
         if out.endswith(".pt"):
-            save_atomically(plain, temporary)
+            torch.save(plain, temporary)
         else:
             _write(plain, temporary, out, dictionaries, bpe_codes)
     return out
@@ -145,7 +146,7 @@ def _write(plain: Dict[str, Any], temporary: str, out: str, dictionaries: List[P
     folder = temporary + ".d" if archive else temporary
     try:
         os.makedirs(folder)
-        save_atomically(plain, os.path.join(folder, MODEL))
+        torch.save(plain, os.path.join(folder, MODEL))
         for path in dictionaries:
             shutil.copyfile(path, os.path.join(folder, path.name))
         if codes:
@@ -164,30 +165,3 @@ def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
     member.uid = member.gid = 0
     member.uname = member.gname = ""
     return member
-
-
-@contextmanager
-def writing(out: str) -> Iterator[str]:
-    """A temporary name beside *out* that takes its place when all went well, and is removed otherwise.
-
-    Raises:
-        AMIError: the place cannot be written.
-    """
-    temporary = f"{out}.tmp{os.getpid()}"
-    old = f"{out}.old{os.getpid()}"
-    try:
-        os.makedirs(os.path.dirname(out) or ".", exist_ok=True)
-        yield temporary
-        if os.path.isdir(out):  # a folder cannot be replaced in one step
-            os.rename(out, old)
-        os.replace(temporary, out)
-    except (OSError, RuntimeError) as error:
-        if os.path.isdir(old) and not os.path.exists(out):
-            os.rename(old, out)
-        raise AMIError(f"{out} could not be written: {error}") from error
-    finally:
-        for path in (temporary, old):
-            if os.path.isdir(path):
-                shutil.rmtree(path, ignore_errors=True)
-            elif os.path.exists(path):
-                os.remove(path)

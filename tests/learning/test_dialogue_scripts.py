@@ -15,7 +15,7 @@ EXAMPLES = ROOT / "examples"
 ROWS = "mle mmi ami-no-noise ami mmi-fixed ami-no-k ami-no-clip".split()
 SHORT = {
     "SIZE": "tiny", "EPOCHS": "12", "CYCLES": "2", "NOISE": "1", "FORWARD": "2", "BACKWARD": "2", "NOISE_UPDATES": "2",
-    "VALID_EVERY": "4", "MAX_LEN": "8", "MAX_TOKENS": "300", "BEAM": "2", "SEARCH": "--beam 3", "BOOTSTRAP": "20",
+    "VALID_EVERY": "4", "MAX_LEN": "8", "MAX_TOKENS": "300", "REFIT_UPDATES": "2", "BEAM": "2", "SEARCH": "--beam 3", "BOOTSTRAP": "20",
     "PRETRAIN": "--warmup-updates 5 --lr 0.02", "EXAMPLES": "3", "ITEMS": "4", "DEVICE": "--cpu",
     "OMP_NUM_THREADS": "1",
 }  # fmt: skip
@@ -82,25 +82,28 @@ def test_dailydialog_all_rows(environment, tmp_path):
         assert "reply_average" in log and "reply_ent_4" in log
     assert "Loaded checkpoint" in run("dailydialog", "3_train.sh", settings, "ami", CYCLES="3")
     run("dailydialog", "4_rerank.sh", settings)
-    scores = run("dailydialog", "5_score.sh", settings)
+    run("dailydialog", "5_score.sh", settings)
     table = json.loads((work / "table1.json").read_text())
     systems = {f"transformer-{row}" for row in [*ROWS, "mle-reranked"]}
     assert set(table["systems"]) == systems and table["replies"] == len((work / "bin/test.reply").open().readlines())
     assert {"average", "greedy", "extrema", "dist_1", "dist_2", "ent_4"} <= set(
         table["systems"]["transformer-ami"]["figures"]
     )
+    information = run("dailydialog", "6_information.sh", settings)
+    refitted = [line.split("\t") for line in information.splitlines() if line.startswith("refitted")]
+    assert [row for _, row, _ in refitted] == ROWS and all(float(bound) < 0 for _, _, bound in refitted)
     second = json.loads((work / "table2.transformer.json").read_text())
-    assert set(second) == set(ROWS) and "likeness_real" in scores
+    assert set(second) == set(ROWS) and "likeness_real" in information
     assert all(value is not None for row in second.values() for value in row.values())
-    assert "figure3.transformer.png" in run("dailydialog", "6_figures.sh", settings)
+    assert "figure3.transformer.png" in run("dailydialog", "7_figures.sh", settings)
     for name, rows in {"figure2": ["ami", "ami-no-k", "ami-no-clip"], "figure3": ["mmi", "ami"]}.items():
         assert (work / f"{name}.transformer.png").stat().st_size > 1000
         lines = (work / f"{name}.transformer.tsv").read_text().splitlines()[1:]
         assert {line.split("\t")[0] for line in lines} == set(rows)
-    run("dailydialog", "7_examples.sh", settings)
+    run("dailydialog", "8_examples.sh", settings)
     assert (work / "table4.md").read_text().count("### Line") == 3
     assert (work / "human-eval" / "key.json").exists()
-    assert "human-eval is there" in run("dailydialog", "7_examples.sh", settings)
+    assert "human-eval is there" in run("dailydialog", "8_examples.sh", settings)
 
 
 def test_personachat_lstm_with_subwords(environment, tmp_path):
@@ -118,8 +121,8 @@ def test_personachat_lstm_with_subwords(environment, tmp_path):
     replies = (work / "replies.1" / "lstm-mle.txt").read_text()
     assert "@@" not in replies and "<sep>" not in replies
     assert set(json.loads((work / "table1.json").read_text())["systems"]) == {"lstm-mle", "lstm-mle-reranked"}
-    assert "none of the rows mmi ami is trained" in run("personachat", "6_figures.sh", settings)
-    run("personachat", "7_examples.sh", settings)
+    assert "none of the rows mmi ami is trained" in run("personachat", "7_figures.sh", settings)
+    run("personachat", "8_examples.sh", settings)
 
 
 def test_mistakes_are_named(environment, tmp_path):

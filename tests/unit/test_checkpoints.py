@@ -10,12 +10,10 @@ import pytest
 import torch
 
 from fairseq_ami.checkpoints import (
-    copy_atomically,
     newest_readable,
     part_of,
     read_checkpoint,
     restore_path,
-    save_atomically,
 )
 from fairseq_ami.errors import AMIError
 
@@ -219,43 +217,3 @@ def test_newest_readable(tmp_path):
     assert newest_readable(str(tmp_path), "") == str(second)
     assert newest_readable(str(tmp_path), str(second)) == str(first)
     assert newest_readable(str(tmp_path / "absent"), "") is None
-
-
-# ------------------------------------------------------------------ writing
-
-
-def test_atomic_writes_leave_no_temporary_file(tmp_path):
-    """Only the file itself, whole; an old one is replaced."""
-    target = tmp_path / "c.pt"
-    target.write_text("old")
-    save_atomically(STATE, str(target))
-    assert torch.equal(torch.load(target)["model"]["w"], torch.arange(3.0))
-    copy_atomically(str(target), str(tmp_path / "d.pt"))
-    assert (tmp_path / "d.pt").read_bytes() == target.read_bytes()
-    assert {p.name for p in tmp_path.iterdir()} == {"c.pt", "d.pt"}
-
-
-def test_a_failed_save_leaves_the_old_file(tmp_path):
-    """Nothing half-written, no temporary file."""
-    target = tmp_path / "c.pt"
-    target.write_text("old")
-    with pytest.raises((pickle.PicklingError, AttributeError, TypeError)):
-        save_atomically({"model": lambda: None}, str(target))
-    assert target.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["c.pt"]
-
-
-def test_a_failed_copy_leaves_the_old_file(tmp_path, monkeypatch):
-    """A full disk in the middle of the copy."""
-    target, source = tmp_path / "c.pt", tmp_path / "s.pt"
-    target.write_text("old")
-    source.write_text("new")
-
-    def half(source, target):
-        Path(target).write_text("ne")
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr("fairseq_ami.checkpoints.shutil.copyfile", half)
-    with pytest.raises(OSError):
-        copy_atomically(str(source), str(target))
-    assert target.read_text() == "old"
-    assert {p.name for p in tmp_path.iterdir()} == {"c.pt", "s.pt"}

@@ -191,7 +191,7 @@ def test_subwords(tmp_path: Path) -> None:
 
 
 REFUSED = {
-    "no destination": (["--destdir", "train.txt/x"], "could not be written"),
+    "no destination": (["--destdir", "train.txt/x"], "cannot write"),
     "persona": (["--persona", "--format", "tsv"], "have no persona"),
     "no example": (["--valid", "one.txt"], "--valid one.txt: no reply with an utterance before it"),
     "malformed": (["--test", "bad.txt"], "bad.txt, line 1"),

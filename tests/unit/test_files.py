@@ -1,0 +1,70 @@
+"""Files and folders are whole or absent; what stood there before a failure still does."""
+
+import pytest
+
+from fairseq_ami.errors import AMIError
+from fairseq_ami.files import whole, write_text
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("name", ["out.txt", "out.tar.gz", "out"])
+def test_a_file_takes_the_place_of_the_old_one(tmp_path, name):
+    """The name to write to keeps the ending, which tells writers such as matplotlib the format."""
+    target = tmp_path / name
+    target.write_text("old")
+    with whole(str(target)) as temporary:
+        assert temporary != str(target) and temporary.endswith(target.suffix)
+        with open(temporary, "w") as out:
+            out.write("new")
+        assert target.read_text() == "old"
+    assert target.read_text() == "new" and names(tmp_path) == [name]
+
+
+def test_a_folder_takes_the_place_of_a_folder(tmp_path):
+    target = tmp_path / "model.v1"
+    target.mkdir()
+    (target / "old").touch()
+    with whole(str(target)) as temporary:
+        (tmp_path / temporary).mkdir()
+        (tmp_path / temporary / "new").touch()
+    assert names(target) == ["new"] and names(tmp_path) == ["model.v1"]
+
+
+@pytest.mark.parametrize("error, seen", [(OSError, AMIError), (RuntimeError, AMIError), (KeyError, KeyError)])
+def test_a_failure_leaves_the_old_file(tmp_path, error, seen):
+    """A full disk is an OSError in Python and a RuntimeError in torch; other errors stay what they are."""
+    target = tmp_path / "out.txt"
+    target.write_text("old")
+    with pytest.raises(seen, match="No space left"), whole(str(target)) as temporary:
+        with open(temporary, "w") as out:
+            out.write("ne")
+        raise error("No space left")
+    assert target.read_text() == "old" and names(tmp_path) == ["out.txt"]
+
+
+def test_a_failure_leaves_the_old_folder(tmp_path):
+    """Also when the new one never came to be, so that only the last step fails."""
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "old").touch()
+    with pytest.raises(AMIError, match=f"cannot write {target}"), whole(str(target)):
+        pass
+    assert names(target) == ["old"] and names(tmp_path) == ["out"]
+
+
+def test_folders_are_made_on_request_only(tmp_path):
+    target = tmp_path / "a" / "b" / "out.txt"
+    with pytest.raises(AMIError, match="cannot write"):
+        write_text(str(target), "text")
+    assert names(tmp_path) == []
+    with whole(str(target), parents=True) as temporary, open(temporary, "w") as out:
+        out.write("text")
+    assert target.read_text() == "text"
+
+
+def test_text_is_utf_8_with_plain_line_ends(tmp_path):
+    write_text(str(tmp_path / "out.txt"), "Größe\nzwei\n")
+    assert (tmp_path / "out.txt").read_bytes() == "Größe\nzwei\n".encode()
