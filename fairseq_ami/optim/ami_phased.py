@@ -200,7 +200,7 @@ class AMIPhased(FairseqCompositeOptimizer):
                 self.pretrain_schedulers[player].step_update(self.counts[PRETRAIN] + 1)
             elif player not in self.followers:
                 self.lr_schedulers[player].step_update(self.counts[player])
-                if self.followers:  # a rate of its own falls with --lr
+                if self.followers and self.settings.lr[0]:  # a rate of its own falls with --lr
                     optimizer = self.optimizers[player]
                     optimizer.set_lr(optimizer.get_lr() * self.get_lr() / self.settings.lr[0])
             self.stats[f"lr_{player}"] = self.optimizers[player].param_groups[0]["lr"]

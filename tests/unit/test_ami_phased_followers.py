@@ -53,6 +53,18 @@ def test_followers_start_at_lr_and_take_what_is_set():
         torch.testing.assert_close(new.detach(), old - 0.125 * new.grad)
 
 
+def test_followers_stand_still_at_lr_0_beside_a_rate_of_its_own():
+    """Only the encoder is to be trained."""
+    weights = make_weights(players=PLAYERS)
+    optimizer = vae_optimizer(weights, lr=[0.0], encoder_lr=0.25)
+    before = {player: [w.detach().clone() for w in weights[player]] for player in PLAYERS}
+    play(optimizer, weights, PLAYERS)
+    assert rates(optimizer) == {"encoder": 0.25, "decoder": 0.0, "critic": 0.0}
+    for player, rate in rates(optimizer).items():
+        for old, new in zip(before[player], weights[player]):
+            torch.testing.assert_close(new.detach(), old - rate * new.grad)
+
+
 def test_fixed_schedule_with_force_anneal():
     """--lr 0.5, halved every epoch from the second on."""
     optimizer = vae_optimizer()
