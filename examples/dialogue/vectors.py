@@ -3,7 +3,7 @@
 import logging
 import sys
 
-from fairseq_ami.cli.output import write_atomically
+from fairseq_ami.files import write_text
 from fairseq_ami.cli.texts import read_lines
 from fairseq_ami.errors import AMIError
 from fairseq_ami.metrics.word_vectors import train_vectors
@@ -14,7 +14,7 @@ def main(text: str, output: str) -> None:
     vectors = train_vectors([line.split() for line in read_lines(text)], text)
     numbers = [" ".join(f"{value:.6g}" for value in row) for row in vectors.matrix]
     rows = [f"{word} {numbers[row]}" for word, row in vectors.index.items()]
-    write_atomically(output, "\n".join([f"{len(rows)} {vectors.matrix.shape[1]}", *rows]) + "\n")
+    write_text(output, "\n".join([f"{len(rows)} {vectors.matrix.shape[1]}", *rows]) + "\n")
     print(f"word vectors: {vectors.name}")
 
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Callable, Iterable, Iterator, List, Set
 
-from fairseq_ami.cli.output import write_atomically
+from fairseq_ami.files import write_text
 
 
 def read(path: Path) -> Iterator[str]:
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--leave-out", type=Path, nargs="*", default=[], help="files whose sentences must not be kept")
     args = parser.parse_args()
     seen = {same_words(line) for path in args.leave_out for line in read(path)}
-    write_atomically(args.output, "".join(prepared(read(args.input), args, seen)))
+    write_text(args.output, "".join(prepared(read(args.input), args, seen)))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Dict, List
 
-from fairseq_ami.cli.output import write_atomically
+from fairseq_ami.files import write_text
 
 TITLES = {
     "lstm-lm": "LSTM-LM", "vae": "VAE-0.5", "vae-bow": "VAE-BOW", "infovae": "InfoVAE", "cyclical": "CyclicalVAE",
@@ -64,7 +64,7 @@ def main() -> None:
     published = list(csv.DictReader(args.published.open(), delimiter="\t"))
     results = {path.stem: json.loads(path.read_text())["results"][0] for path in sorted(args.results.glob("*.json"))}
     text = table(published, results)
-    write_atomically(args.output, text)
+    write_text(args.output, text)
     print(text)
 
 
