@@ -3,6 +3,7 @@
 import math
 from typing import Any, Dict, List, Tuple
 
+from fairseq import utils
 from fairseq.logging import metrics
 
 # name -> (numerator, denominator): averages over everything logged in the interval; nats unless said
@@ -38,7 +39,7 @@ def log_metrics(logs: List[Dict[str, Any]]) -> None:
         tokens = _total(logs, "ntokens")
         if tokens > 0:
             metrics.log_scalar("nll_loss", _total(logs, "valid_nll") / tokens / math.log(2), tokens, round=3)
-            metrics.log_derived("ppl", lambda meters: round(2 ** meters["nll_loss"].avg, 2))
+            metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
     for name, (numerator, denominator) in RATIOS.items():
         count = _total(logs, denominator)
         if numerator in present and count > 0:

@@ -3,6 +3,7 @@
 import math
 from typing import Any, Dict, List
 
+from fairseq import utils
 from fairseq.logging import metrics
 
 from fairseq_ami.metrics.latent import ACTIVE_VARIANCE
@@ -41,7 +42,7 @@ def log_vae_metrics(logs: List[Dict[str, Any]]) -> None:
     nll = float(total("reconstruction")) + float(total("kl"))
     metrics.log_scalar("nll", nll / sentences, sentences, round=3)
     metrics.log_scalar("nll_loss", nll / tokens / math.log(2), tokens, round=3)
-    metrics.log_derived("ppl", lambda meters: round(2 ** meters["nll_loss"].avg, 2))
+    metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
     for name, (numerator, denominator) in RATIOS.items():
         if numerator in present and float(total(denominator)) > 0:
             metrics.log_scalar(
