@@ -2,8 +2,8 @@
 
     python benchmarks/nucleus.py [--vocabulary 6048] [--rows 280 3000] [--topp 0.9] [--rounds 9]
 
-Rows of normal logits with standard deviation 4 (a decided network: 56 symbols hold 0.9, 170 at most). Both give the same
-nucleus, which is checked; medians of rounds in which they take turns.
+Rows of normal logits with standard deviation 4 (a decided network: 56 symbols hold 0.9, 170 at most). Both give the
+same nucleus, which is checked; medians of rounds in which they take turns.
 """
 
 import argparse

@@ -3,9 +3,9 @@
 import logging
 import sys
 
-from fairseq_ami.files import write_text
 from fairseq_ami.cli.texts import read_lines
 from fairseq_ami.errors import AMIError
+from fairseq_ami.files import write_text
 from fairseq_ami.metrics.word_vectors import train_vectors
 
 

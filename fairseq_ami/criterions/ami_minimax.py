@@ -8,6 +8,7 @@ from fairseq.criterions import FairseqCriterion, register_criterion
 from torch import Tensor
 
 from fairseq_ami.criterions.config import PLAYERS, AMIMinimaxConfig
+from fairseq_ami.criterions.infomax import sentence_information
 from fairseq_ami.criterions.report import log_metrics
 from fairseq_ami.criterions.rollout import Rollout, SamplerSettings, backward_log_likelihood, roll_out, sample_sums
 from fairseq_ami.criterions.validation import evaluate_pair
@@ -78,6 +79,8 @@ class AMIMinimax(FairseqCriterion):
             raise AMIError("--sample-temperature must be positive, --sample-topp in (0, 1], --sample-topk 0 or more")
         if str(cfg.sampler) == "teacher-forced" and (cfg.sample_topk or cfg.sample_topp < 1):
             raise AMIError("--sample-topk and --sample-topp belong to --sampler ancestral")
+        if cfg.infomax_weight and self.objective in ("mle", "mmi-fixed"):
+            raise AMIError(f"--infomax-weight trains the backward network: not with --objective {self.objective}")
 
     @property
     def players(self) -> frozenset:
@@ -108,6 +111,8 @@ class AMIMinimax(FairseqCriterion):
             sampling = None if self.cfg.no_valid_bound else self.sampling
             loss, size = evaluate_pair(model, sample, reverse, sampling, self._multiplier, common, log)
         else:
+            if self.cfg.infomax_weight and model.infomax is None:
+                raise AMIError("--infomax-weight needs the heads of the backward network: pass --infomax-dim as well")
             phase = getattr(self, f"_{step.phase}_phase")
             loss, size = phase(model, sample, reverse, step, log)
         log.update(loss=loss.detach(), sample_size=size)
@@ -118,7 +123,7 @@ class AMIMinimax(FairseqCriterion):
     def _pretrain_phase(self, model: Any, sample: Dict, reverse: Dict, step: Step, log: Dict) -> Tuple[Tensor, int]:
         loss = self._likelihood(model, model.forward_model, sample, "forward_nll", log)
         loss = loss + self._likelihood(model, model.backward_model, reverse, "backward_nll_real", log)
-        return loss, sample["ntokens"]
+        return loss + self._infomax_term(model, sample, reverse, log), sample["ntokens"]
 
     def _forward_phase(self, model: Any, sample: Dict, reverse: Dict, step: Step, log: Dict) -> Tuple[Tensor, int]:
         """w_mle log P(T|S) + E[(K r - b) log P(T'|S)] (equations 12 and 20)."""
@@ -139,9 +144,10 @@ class AMIMinimax(FairseqCriterion):
 
     def _backward_phase(self, model: Any, sample: Dict, reverse: Dict, step: Step, log: Dict) -> Tuple[Tensor, int]:
         """log Q(S|T) - w E[K log Q(S|T')] (equations 10, 11, 13); in MMI E[log Q(S|T')] (equation 4)."""
-        loss = torch.zeros((), device=reverse["target"].device)
+        loss = self._infomax_term(model, sample, reverse, log)
         if self.real_weight != 0:
-            loss = self.real_weight * self._likelihood(model, model.backward_model, reverse, "backward_nll_real", log)
+            nll = self._likelihood(model, model.backward_model, reverse, "backward_nll_real", log)
+            loss = loss + self.real_weight * nll
         if self.objective != "mle" and self.adversarial_weight != 0:
             with torch.no_grad():
                 rollout = roll_out(model, sample, self.sampling, step.update, self._noise(model), score=False)
@@ -174,9 +180,28 @@ class AMIMinimax(FairseqCriterion):
             multiplier = self._multiplier(model, sample, rollout).view_as(rewards)
             if use_multiplier:
                 rewards = multiplier * rewards
+            if self.cfg.infomax_weight:
+                rewards = rewards + self.cfg.infomax_weight * self._infomax_reward(model, rollout, log)
         self._log_rewards(rewards, log_q, multiplier, step, log)
         log.update(sample_sums(rollout, sample, self.sampling))
         return policy_loss(rollout.log_prob, self._advantages(rewards, step)).sum(), rollout
+
+    def _infomax_term(self, model: Any, sample: Dict, reverse: Dict, log: Dict) -> Tensor:
+        """InfoMax-GAN's bound on real T: nats a word, weighed against log Q(S|T) a token of S."""
+        if not self.cfg.infomax_weight:
+            return torch.zeros((), device=sample["target"].device)
+        sums, words = sentence_information(model, sample["target"], self.pad, self.not_words)
+        log["infomax_real_sum"], log["infomax_real_words"] = sums.detach().sum(), words.sum()
+        return -self.cfg.infomax_weight * reverse["ntokens"] * sums.sum() / words.sum().clamp(min=1)
+
+    def _infomax_reward(self, model: Any, rollout: Rollout, log: Dict) -> Tensor:
+        """The same of T', nats a word of each sample, shape (batch, k). Samples of one source are alike: only those
+        of different sources are contrasted."""
+        tokens, k = rollout.samples.tokens, self.sampling.num_samples
+        found = [sentence_information(model, tokens[j::k], self.pad, self.not_words) for j in range(k)]
+        sums, words = (torch.stack(parts, 1) for parts in zip(*found))
+        log["infomax_fake_sum"], log["infomax_fake_words"] = sums.sum(), words.sum()
+        return sums / words.clamp(min=1)
 
     def _advantages(self, rewards: Tensor, step: Step) -> Tensor:
         """Baseline and scale. Statistics of earlier updates only: the first update of a phase that needs

@@ -43,6 +43,13 @@ class AMIMinimaxConfig(FairseqDataclass):
         default="both",
         metadata={"help": "where K(T') weighs samples: backward phase, forward phase as well (the paper), nowhere"},
     )
+    infomax_weight: float = field(
+        default=0.0,
+        metadata={
+            "help": "weight of InfoMax-GAN's regulariser: the backward network ascends it on real T, the others get it "
+            "as a reward for T' (needs --infomax-dim; InfoMax-GAN: 0.2)"
+        },
+    )
     sampler: ChoiceEnum(["ancestral", "teacher-forced"]) = field(
         default="ancestral", metadata={"help": "draw T' word by word, or take the likeliest word after gold prefixes"}
     )

@@ -18,6 +18,8 @@ RATIOS: Dict[str, Tuple[str, str]] = {
     "vim_bound_token": ("log_q_sum", "log_q_tokens"),
     "vim_bound_common": ("log_q_common_sum", "reward_count"),
     "vim_bound_token_common": ("log_q_common_sum", "log_q_tokens"),
+    "infomax_real": ("infomax_real_sum", "infomax_real_words"),
+    "infomax_fake": ("infomax_fake_sum", "infomax_fake_words"),
     "entropy": ("entropy_sum", "entropy_count"),
     "length_ratio": ("sample_tokens", "sample_reference_tokens"),
     "cut_samples": ("sample_cut", "sample_rows"),

@@ -17,7 +17,7 @@ from torch import Tensor
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.random_streams import normal
 from fairseq_ami.models.pretrained import load_network_weights, network_settings
-from fairseq_ami.modules import LatentNoise, root_mean_square
+from fairseq_ami.modules import InfoMaxHeads, LatentNoise, root_mean_square
 from fairseq_ami.objectives import token_log_likelihood
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ def add_pair_args(parser: Any) -> None:
     parser.add_argument("--no-latent-noise", action="store_true", help="no noise network (the paper's AMI w/o LNS)")
     parser.add_argument("--noise-scale", type=float, help="factor on the latent noise (default: 0.1; the paper: 1)")
     parser.add_argument("--noise-hidden-dim", type=int, help="hidden units of the noise network (default: its input)")
+    parser.add_argument("--infomax-dim", type=int, help="size of InfoMax-GAN's common space (default: 0, none; 1024)")
 
 
 def pair_defaults(args: Any) -> None:
@@ -40,6 +41,7 @@ def pair_defaults(args: Any) -> None:
     args.no_latent_noise = getattr(args, "no_latent_noise", False)
     args.noise_scale = getattr(args, "noise_scale", 0.1)
     args.noise_hidden_dim = getattr(args, "noise_hidden_dim", None)
+    args.infomax_dim = getattr(args, "infomax_dim", 0)
 
 
 def as_namespace(args: Any) -> Namespace:
@@ -57,6 +59,7 @@ class PairedModel(BaseFairseqModel):
         backward_model: Q(S|T).
         latent_noise: the noise network, or None.
         direction: the network that :meth:`forward`, :attr:`encoder` and :attr:`decoder` stand for.
+        infomax: heads of the backward network for InfoMax-GAN's regulariser, or None.
 
     Subclasses give ``network_class`` (the fairseq model) and ``latent`` (where z sits).
     """
@@ -65,12 +68,18 @@ class PairedModel(BaseFairseqModel):
     latent: Any
 
     def __init__(
-        self, forward_model: Any, backward_model: Any, latent_noise: Optional[LatentNoise], direction: str = "forward"
+        self,
+        forward_model: Any,
+        backward_model: Any,
+        latent_noise: Optional[LatentNoise],
+        direction: str = "forward",
+        infomax: Optional[InfoMaxHeads] = None,
     ):
         super().__init__()
         self.forward_model = forward_model
         self.backward_model = backward_model
         self.latent_noise = latent_noise
+        self.infomax = infomax
         self.direction = direction
         for player, network in self.player_networks().items():
             for parameter in network.parameters():
@@ -106,7 +115,15 @@ class PairedModel(BaseFairseqModel):
         if not args.no_latent_noise:
             dim = cls.latent.dim(networks["forward"])
             noise = LatentNoise(dim, args.noise_hidden_dim or dim, args.noise_scale)
-        return cls(networks["forward"], networks["backward"], noise, direction)
+        infomax = cls._infomax(args, networks["backward"])
+        return cls(networks["forward"], networks["backward"], noise, direction, infomax)
+
+    @classmethod
+    def _infomax(cls, args: Any, critic: Any) -> Optional[InfoMaxHeads]:
+        dim = getattr(args, "infomax_dim", None) or 0  # checkpoints before it have none
+        if dim < 0:
+            raise AMIError("--infomax-dim must not be negative")
+        return InfoMaxHeads(critic.encoder.embed_tokens.embedding_dim, cls.latent.dim(critic), dim) if dim else None
 
     @classmethod
     def _languages(cls, args: Any, task: Any) -> str:
@@ -168,7 +185,9 @@ class PairedModel(BaseFairseqModel):
 
     def player_networks(self) -> Dict[str, nn.Module]:
         """The players of the game and their networks."""
-        networks = {"forward": self.forward_model, "backward": self.backward_model}
+        networks: Dict[str, nn.Module] = {"forward": self.forward_model, "backward": self.backward_model}
+        if self.infomax is not None:
+            networks["backward"] = nn.ModuleList([self.backward_model, self.infomax])
         if self.latent_noise is not None:
             networks["noise"] = self.latent_noise
         return networks

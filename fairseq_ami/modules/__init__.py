@@ -1,12 +1,14 @@
 from fairseq_ami.modules.critics import BilinearCritic, ConcatCritic, SeparableCritic, build_critic, rolled_scores
 from fairseq_ami.modules.dropout import dropout_off
 from fairseq_ami.modules.gaussian import DiagonalGaussian
+from fairseq_ami.modules.infomax import InfoMaxHeads
 from fairseq_ami.modules.latent_noise import LatentNoise, root_mean_square
 
 __all__ = [
     "BilinearCritic",
     "ConcatCritic",
     "DiagonalGaussian",
+    "InfoMaxHeads",
     "LatentNoise",
     "SeparableCritic",
     "build_critic",

@@ -189,6 +189,11 @@ def info_nce(scores: Tensor) -> Tensor:
 
 
 def info_nce_local_global(local_features: Tensor, global_features: Tensor, mask: Tensor) -> Tensor:
+    """Mean of :func:`info_nce_terms` over the tokens, at most log(1 + tokens of the other sentences)."""
+    return info_nce_terms(local_features, global_features, mask)[mask].mean()
+
+
+def info_nce_terms(local_features: Tensor, global_features: Tensor, mask: Tensor) -> Tensor:
     """InfoNCE between the tokens and the whole of sentences, the contrastive term of InfoMax-GAN (Lee et al., 2021).
 
     f is the dot product. Each token's candidates are itself and every token of the *other* sentences, against the
@@ -200,7 +205,7 @@ def info_nce_local_global(local_features: Tensor, global_features: Tensor, mask:
         mask: True at tokens that count, shape (n, tokens).
 
     Returns:
-        Mean over the tokens, at most log(1 + tokens of the other sentences).
+        A term for each token, shape (n, tokens), 0 where *mask* is False.
 
     Raises:
         ValueError: fewer than two sentences have a token.
@@ -216,4 +221,4 @@ def info_nce_local_global(local_features: Tensor, global_features: Tensor, mask:
     positive = scores[torch.arange(n), torch.arange(n)]  # (n, tokens)
     candidates = 1.0 + negative.flatten(1).sum(1)
     terms = positive - torch.logaddexp(positive, others.unsqueeze(1)) + candidates.log().unsqueeze(1)
-    return terms[mask].mean()
+    return terms.masked_fill(~mask, 0.0)

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 # the sections of fairseq's configuration that a loaded checkpoint is asked for
 SECTIONS = ("common", "common_eval", "dataset", "distributed_training", "generation", "interactive")
 HUB_MAX_TOKENS = 4096  # a batch of the hub interface
-PAIR_SETTINGS = ("network_settings", "no_latent_noise", "noise_scale", "noise_hidden_dim")
+PAIR_SETTINGS = ("network_settings", "no_latent_noise", "noise_scale", "noise_hidden_dim", "infomax_dim")
 
 
 def pair_class(state: Dict[str, Any], path: str) -> Type[PairedModel]:

@@ -109,9 +109,9 @@ def _check_same_pair(saved: Dict[str, Any], model_cfg: Any, path: str) -> None:
     asked = getattr(model_cfg, "arch", None) or getattr(model_cfg, "_name", None)
     if ARCH_MODEL_REGISTRY.get(arch) is not ARCH_MODEL_REGISTRY.get(asked):
         raise AMIError(f"{path} is of --arch {arch}, not {asked}: resume with the same, or choose another --save-dir")
-    for name in ("no_latent_noise", "noise_hidden_dim"):
+    for name in ("no_latent_noise", "noise_hidden_dim", "infomax_dim"):
         before, now = saved.get(name), getattr(model_cfg, name, None)
-        if before != now:
+        if before != now and (before or now):  # a checkpoint before the option has none
             flag = "--" + name.replace("_", "-")
             raise AMIError(
                 f"{path} was trained with {flag} = {before}, this run has {now}: resume with the settings of the first "

@@ -19,7 +19,8 @@ def trained_pair(home: Path, data: Path, kind: str) -> Path:
         folder = home / f"pair-{kind}"
         lrs = ["--pretrain-lr", "0.02", "--pretrain-warmup-updates", "1", "--noise-lr", "0.05", "--noise-scale", "1"]
         cycle = ["--pretrain-updates", "20", "--phase-cycle", "noise=2,forward=1,backward=1"]
-        train(folder, ami_args(data, folder, 24, *lrs, *cycle, network=NETWORKS[kind]))
+        infomax = ["--infomax-dim", "8", "--infomax-weight", "0.1"] if kind == "transformer" else []
+        train(folder, ami_args(data, folder, 24, *lrs, *cycle, *infomax, network=NETWORKS[kind]))
         _pairs[key] = folder / "checkpoint_last.pt"
     return _pairs[key]
 

@@ -72,4 +72,5 @@ def train_workers(folder: Path, args: Sequence[Any], world: int, command: str = 
 
 def player_of(name: str) -> str:
     """The player that owns a parameter, by its name."""
-    return {"forward_model": "forward", "backward_model": "backward", "latent_noise": "noise"}[name.split(".")[0]]
+    owners = {"forward_model": "forward", "backward_model": "backward", "infomax": "backward", "latent_noise": "noise"}
+    return owners[name.split(".")[0]]

@@ -36,6 +36,8 @@ OPTIONS = {
     "top k": ["--sample-topk", "5", "--sample-temperature", "0.8"],
     "top p": ["--sample-topp", "0.9"],
     "noise": ["--noise-lambda", "1", "--noise-scale", "1", "--noise-norm-cap", "0", "--noise-hidden-dim", "8"],
+    "infomax": ["--infomax-dim", "6", "--infomax-weight", "0.2", "--pretrain-updates", "1"],
+    "infomax in mmi": ["--infomax-dim", "6", "--infomax-weight", "0.2", "--objective", "mmi"],
     "micro-batches": ["--update-freq", "2"],
     "multiplier in the backward phase": ["--cosine-multiplier", "backward"],
     "weights": ["--mle-weight", "0", "--policy-weight", "2", "--adversarial-weight", "0.5"],

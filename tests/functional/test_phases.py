@@ -10,6 +10,7 @@ from functional.settings import FP16, NETWORKS, ami_args, hydra_args
 
 CYCLE = ["--pretrain-updates", "1", "--noise-updates", "1", "--phase-cycle", "noise=2,forward=2,backward=2"]
 RATES = ["--reward-scale", "none", "--forward-lr", "0.01", "--backward-lr", "0.01", "--noise-lr", "0.01"]
+INFOMAX = ["--infomax-dim", "8", "--infomax-weight", "0.2"]  # its heads play with the backward network
 RATES += ["--pretrain-lr", "0.01", "--pretrain-warmup-updates", "1"]
 PHASES = ["pretrain", "noise", "noise", "noise", "forward", "forward", "backward", "backward"]
 PLAYERS = {"pretrain": {"forward", "backward"}, "noise": {"noise"}, "forward": {"forward"}, "backward": {"backward"}}
@@ -63,6 +64,14 @@ def test_only_the_player_moves(network: str, precision: str, world: int, data: P
     args = ami_args(data, tmp_path, len(PHASES), *CYCLE, *RATES, network=NETWORKS[network])
     train_workers(tmp_path, [*args, *(FP16 if precision == "fp16" else [])], world)
     check_workers(tmp_path, world, torch.float16 if precision == "fp16" else torch.float32)
+
+
+@pytest.mark.parametrize("world", [1, 2])
+@pytest.mark.parametrize("network", ["transformer", "lstm"])
+def test_only_the_player_moves_with_infomax(network: str, world: int, data: Path, tmp_path: Path) -> None:
+    args = ami_args(data, tmp_path, len(PHASES), *CYCLE, *RATES, *INFOMAX, network=NETWORKS[network])
+    train_workers(tmp_path, args, world)
+    check_workers(tmp_path, world, torch.float32)
 
 
 @pytest.mark.parametrize("world", [1, 2])

@@ -54,7 +54,7 @@ def test_killed_and_resumed(precision: str, data: Path, stock: Dict[str, Path], 
 
 def test_killed_and_resumed_lstm_from_scratch(data: Path, tmp_path: Path) -> None:
     """In the second epoch: fairseq would make other batches then, since it orders sentences by the epoch's number."""
-    extra = ["--pretrain-updates", "7", "--noise-updates", "3"]
+    extra = ["--pretrain-updates", "7", "--noise-updates", "3", "--infomax-dim", "8", "--infomax-weight", "0.2"]
     train(tmp_path / "straight", resumable(data, tmp_path / "straight", *extra, network=LSTM))
     broken = resumable(data, tmp_path / "broken", *extra, network=LSTM)
     kill_and_resume(tmp_path / "broken", broken, at="checkpoint_2_14.pt")
@@ -114,6 +114,7 @@ REFUSED = {
         ["--noise-updates", "1", "--phase-cycle", "noise=1,forward=3"],
         "--phase-cycle noise=2,forward=2,backward=2: resume with the same phases",
     ),
+    "heads of infomax": (["--noise-updates", "1", "--infomax-dim", "8"], "trained with --infomax-dim = 0"),
     "another start": (["--noise-updates", "2"], "--noise-updates 1"),
     "reset": (["--noise-updates", "1", "--reset-optimizer"], "Pass --pretrain-updates 0 --noise-updates 0"),
     "another architecture": (["--noise-updates", "1"], "is of --arch ami_transformer_tiny"),

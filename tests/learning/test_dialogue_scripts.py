@@ -15,9 +15,9 @@ EXAMPLES = ROOT / "examples"
 ROWS = "mle mmi ami-no-noise ami mmi-fixed ami-no-k ami-no-clip".split()
 SHORT = {
     "SIZE": "tiny", "EPOCHS": "12", "CYCLES": "2", "NOISE": "1", "FORWARD": "2", "BACKWARD": "2", "NOISE_UPDATES": "2",
-    "VALID_EVERY": "4", "MAX_LEN": "8", "MAX_TOKENS": "300", "REFIT_UPDATES": "2", "BEAM": "2", "SEARCH": "--beam 3", "BOOTSTRAP": "20",
+    "VALID_EVERY": "4", "MAX_LEN": "8", "MAX_TOKENS": "300", "BEAM": "2", "SEARCH": "--beam 3", "BOOTSTRAP": "20",
     "PRETRAIN": "--warmup-updates 5 --lr 0.02", "EXAMPLES": "3", "ITEMS": "4", "DEVICE": "--cpu",
-    "OMP_NUM_THREADS": "1",
+    "REFIT_UPDATES": "2", "OMP_NUM_THREADS": "1",
 }  # fmt: skip
 
 pytestmark = pytest.mark.slow
