@@ -18,6 +18,7 @@ CYCLES=${CYCLES:-50} NOISE=${NOISE:-4} FORWARD=${FORWARD:-8} BACKWARD=${BACKWARD
 NOISE_UPDATES=${NOISE_UPDATES:-40}   # of the noise network alone, before the first cycle of ami
 VALID_EVERY=${VALID_EVERY:-100}      # updates between validations
 BEST=${BEST:-reply_average}          # what the best checkpoint has most of
+CHECKPOINT=${CHECKPOINT:-checkpoint_best.pt}  # whose replies are scored; checkpoint_last.pt: equally many updates for all
 MAX_LEN=${MAX_LEN:-40}               # words of a sampled or decoded reply
 BEAM=${BEAM:-5}
 SEARCH=${SEARCH:---beam 10}          # where the candidates of reranking come from; such as "--sampling --sampling-topk 20 --beam 20"
@@ -156,14 +157,14 @@ train() {  # one row; called again it goes on where it stopped
     tee -a "$RUNS/$1.log"
 }
 
-trained() {  # rows of $1 (an architecture) that have a best checkpoint
+trained() {  # rows of $1 (an architecture) that have a checkpoint
   local row
-  for row in $ROWS $MORE; do [ ! -s "$WORK/$1.$SEED/$row/checkpoint_best.pt" ] || echo "$row"; done
+  for row in $ROWS $MORE; do [ ! -s "$WORK/$1.$SEED/$row/$CHECKPOINT" ] || echo "$row"; done
 }
 
 rerank() {  # MMI-bidi: candidates of maximum likelihood, reranked by its backward network
   have_data
-  local path=$RUNS/mle/checkpoint_best.pt out=$OUT/$ARCH-mle-reranked.txt
+  local path=$RUNS/mle/$CHECKPOINT out=$OUT/$ARCH-mle-reranked.txt
   [ -s "$path" ] || stop "there is no $path: run 3_train.sh mle first"
   mkdir -p "$OUT"
   if [ "$out" -nt "$path" ]; then echo "$out is there"; return; fi
@@ -198,7 +199,7 @@ score() {  # Table 1 of everything that is trained
   mkdir -p "$OUT"
   local arch row
   for arch in $ARCHS; do for row in $(trained "$arch"); do
-    decode "$arch-$row" "$WORK/$arch.$SEED/$row/checkpoint_best.pt"
+    decode "$arch-$row" "$WORK/$arch.$SEED/$row/$CHECKPOINT"
   done; done
   systems
   # shellcheck disable=SC2086
