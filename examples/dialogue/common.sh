@@ -26,9 +26,9 @@ EXTRA=${EXTRA:-}                     # further options of fairseq-train in the r
 REFIT_UPDATES=${REFIT_UPDATES:-200}  # of a backward network on a row's samples, for the bound under the refitted Q
 DEVICE=${DEVICE:-}                   # --cpu leaves a GPU alone
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
-ARCHS="lstm transformer"
-ROWS="mle mmi ami-no-noise ami"      # Table 1
-MORE="mmi-fixed ami-no-k ami-no-clip"  # Table 2, Figure 2
+ARCHS=${ARCHS:-lstm transformer}
+ROWS=${ROWS:-mle mmi ami-no-noise ami}  # Table 1
+MORE=${MORE-mmi-fixed ami-no-k ami-no-clip}  # Table 2, Figure 2
 
 . "$DIALOGUE/../whole.sh"
 for tool in fairseq-ami fairseq-train fairseq-generate python; do
