@@ -27,8 +27,8 @@ AXES = {
     "nll_loss": "NLL (bits a token)",
     "vim_bound": "log Q(S|T') (nats a sentence)",
     "vim_bound_token": "log Q(S|T') (nats a token)",
-    "vim_bound_common": "log Q(S|T'), common Q (nats a sentence)",
-    "vim_bound_token_common": "log Q(S|T'), common Q (nats a token)",
+    "vim_bound_common": "log Q(S|T'), common Q\n(nats a sentence)",
+    "vim_bound_token_common": "log Q(S|T'), common Q\n(nats a token)",
     "wps": "tokens a second",
     "num_updates": "updates",
 }

@@ -93,6 +93,16 @@ def test_what_the_figure_shows(logs):
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["simple", "json"]
 
 
+@pytest.mark.parametrize("metric", training.AXES)
+def test_names_of_axes_fit_beside_their_panels(metric):
+    """A longer one would run into the legend."""
+    runs = [training.Run(name, {1: {metric: -57.68}, 2: {metric: -57.62}}) for name in ("one", "two")]
+    figure = training.draw(runs, [metric, metric])
+    figure.canvas.draw()
+    panel = figure.axes[1]
+    assert panel.yaxis.label.get_window_extent().height < 1.08 * panel.get_window_extent().height
+
+
 def test_principal_components_are_scikit_learn_s():
     torch.manual_seed(3)
     means = torch.randn(60, 5) * torch.tensor([0.3, 4.0, 1.0, 2.0, 0.1]) + 7
