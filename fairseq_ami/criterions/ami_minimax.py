@@ -30,12 +30,14 @@ class Step:
         update: number of the update.
         reward_mean: running mean of this phase's rewards, None before the first.
         reward_std: their running spread, None before the first.
+        advantage_std: running spread of what the baseline leaves of them, None before the first.
     """
 
     phase: str
     update: int
     reward_mean: Optional[float] = None
     reward_std: Optional[float] = None
+    advantage_std: Optional[float] = None
 
 
 @register_criterion("ami_minimax", dataclass=AMIMinimaxConfig)
@@ -184,7 +186,7 @@ class AMIMinimax(FairseqCriterion):
                 rewards = rewards + self.cfg.infomax_weight * self._infomax_reward(model, rollout, log)
         self._log_rewards(rewards, log_q, multiplier, step, log)
         log.update(sample_sums(rollout, sample, self.sampling))
-        return policy_loss(rollout.log_prob, self._advantages(rewards, step)).sum(), rollout
+        return policy_loss(rollout.log_prob, self._advantages(rewards, step, log)).sum(), rollout
 
     def _infomax_term(self, model: Any, sample: Dict, reverse: Dict, log: Dict) -> Tensor:
         """InfoMax-GAN's bound on real T: nats a word, weighed against log Q(S|T) a token of S."""
@@ -203,16 +205,20 @@ class AMIMinimax(FairseqCriterion):
         log["infomax_fake_sum"], log["infomax_fake_words"] = sums.sum(), words.sum()
         return sums / words.clamp(min=1)
 
-    def _advantages(self, rewards: Tensor, step: Step) -> Tensor:
-        """Baseline and scale. Statistics of earlier updates only: the first update of a phase that needs
-        them gathers them and learns nothing, instead of coupling the samples of a batch."""
+    def _advantages(self, rewards: Tensor, step: Step, log: Dict) -> Tensor:
+        """Baseline and scale. Statistics of earlier updates only: an update without those that it needs
+        gathers them and learns nothing, instead of coupling the samples of a batch."""
         running = str(self.cfg.baseline) == "running-mean"
-        scaled = str(self.cfg.reward_scale) == "running-std"
-        if (running or scaled) and step.reward_mean is None:
+        if running and step.reward_mean is None:
             return torch.zeros_like(rewards)
+        found = advantages(rewards, step.reward_mean if running else None)
+        log.update(advantage_sum=found.double().sum(), advantage_square=found.double().pow(2).sum())
+        kind = str(self.cfg.reward_scale)
+        if kind == "none":
+            return found
+        spread = step.reward_std if kind == "running-std" else step.advantage_std
         # rewards that hardly differ tell nothing: no large scale for them
-        scale = 1.0 / max(step.reward_std, MIN_REWARD_STD) if scaled else 1.0
-        return advantages(rewards, step.reward_mean if running else None, scale)
+        return torch.zeros_like(rewards) if spread is None else found / max(spread, MIN_REWARD_STD)
 
     def _fake_term(self, model: Any, sample: Dict, reverse: Dict, rollout: Rollout, log_q: Tensor, log: Dict) -> Tensor:
         k = self.sampling.num_samples

@@ -64,8 +64,12 @@ class AMIMinimaxConfig(FairseqDataclass):
     baseline: ChoiceEnum(["leave-one-out", "running-mean"]) = field(
         default="leave-one-out", metadata={"help": "baseline of the rewards (the paper: running mean)"}
     )
-    reward_scale: ChoiceEnum(["running-std", "none"]) = field(
-        default="running-std", metadata={"help": "divide rewards by their running standard deviation (the paper: none)"}
+    reward_scale: ChoiceEnum(["running-std", "advantage-std", "none"]) = field(
+        default="running-std",
+        metadata={
+            "help": "divide rewards by their running standard deviation, over all sources; or by that of what the "
+            "baseline leaves, which is often far smaller (the paper: none)"
+        },
     )
     noise_lambda: float = field(default=0.1, metadata={"help": "weight of the size of the noise (lambda of eq. 15)"})
     noise_norm_cap: float = field(default=1.0, metadata={"help": "no reward for noise beyond this size; 0 for no cap"})

@@ -47,10 +47,11 @@ def log_metrics(logs: List[Dict[str, Any]]) -> None:
         if numerator in present and count > 0:
             metrics.log_scalar(name, _total(logs, numerator) / count, count, round=4)
     count = _total(logs, "reward_count")
-    if "reward_square" in present and count > 0:
-        mean = _total(logs, "reward_sum") / count
-        variance = max(_total(logs, "reward_square") / count - mean**2, 0.0)
-        metrics.log_scalar("reward_std", math.sqrt(variance), count, round=4)
+    for name in ("reward", "advantage"):
+        if f"{name}_square" in present and count > 0:
+            mean = _total(logs, f"{name}_sum") / count
+            variance = max(_total(logs, f"{name}_square") / count - mean**2, 0.0)
+            metrics.log_scalar(f"{name}_std", math.sqrt(variance), count, round=4)
     if {"backward_nll_fake", "backward_nll_real"} <= present and "log_q_tokens" in present:
         metrics.log_derived(
             "nll_gap", lambda meters: round(meters["backward_nll_fake"].avg - meters["backward_nll_real"].avg, 4)

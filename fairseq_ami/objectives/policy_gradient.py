@@ -22,17 +22,16 @@ def leave_one_out_baseline(rewards: Tensor) -> Tensor:
     return (rewards.sum(1, keepdim=True) - rewards) / (count - 1)
 
 
-def advantages(rewards: Tensor, baseline: Optional[float], scale: float = 1.0) -> Tensor:
-    """(reward - baseline) * scale.
+def advantages(rewards: Tensor, baseline: Optional[float]) -> Tensor:
+    """Reward less baseline.
 
     Args:
         rewards: the whole reward, K(T') log Q(S|T') where K is used, shape (batch, k). The baseline is of
             this product: K * (r - b) with a baseline b of r alone would be biased.
         baseline: a number that does not depend on these samples; None takes the leave-one-out mean.
-        scale: factor, the inverse of the rewards' usual spread.
     """
     b = leave_one_out_baseline(rewards) if baseline is None else baseline
-    return ((rewards - b) * scale).detach()
+    return (rewards - b).detach()
 
 
 def policy_loss(log_prob: Tensor, advantage: Tensor) -> Tensor:

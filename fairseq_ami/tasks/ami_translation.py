@@ -25,6 +25,9 @@ from fairseq_ami.tasks.settings import RunSettings, check_settings
 
 logger = logging.getLogger(__name__)
 
+# what the criterion logs -> who keeps its running statistics
+REWARD_TRACKERS = {"reward": "rewards", "advantage": "advantages"}
+
 
 @dataclass
 class AMITranslationConfig(TranslationConfig, RunSettings):
@@ -149,16 +152,17 @@ class AMITranslation(TranslationTask):
         if self._to_check:
             start.check_networks(model, criterion, sample, self._to_check)
             self._to_check = ()
-        step = Step(phase, update_num, *self._reward_statistics(inner, phase))
+        step = Step(phase, update_num, **self._reward_statistics(inner, phase))
         with torch.set_grad_enabled(not ignore_grad), torch.autograd.profiler.record_function("forward"):
             loss, size, log = criterion(model, sample, step)
         log["phase"] = 0  # tells training from validation in reduce_metrics
         if ignore_grad:  # a dummy batch on a worker without data: no gradient, no statistics
             return loss * 0, size, log
         self._check_finite(loss, phase, update_num)
-        if "reward_count" in log:
-            sums = [float(log[key]) for key in ("reward_count", "reward_sum", "reward_square")]
-            self._rewards(inner).add(phase, torch.tensor(sums, dtype=torch.float64))
+        for name, tracker in REWARD_TRACKERS.items():
+            if f"{name}_square" in log:
+                sums = [float(log[key]) for key in ("reward_count", f"{name}_sum", f"{name}_square")]
+                inner.trackers[tracker].add(phase, torch.tensor(sums, dtype=torch.float64))
         with torch.autograd.profiler.record_function("backward"):
             optimizer.backward(loss)
         return loss, size, log
@@ -174,18 +178,21 @@ class AMITranslation(TranslationTask):
 
     def _adopt(self, optimizer: Any) -> AMIPhased:
         inner = phased(optimizer)
-        inner.track("rewards", RunningStatistics(inner.settings.baseline_decay))
+        for name in REWARD_TRACKERS.values():
+            inner.track(name, RunningStatistics(inner.settings.baseline_decay))
         inner.attach_scaler(getattr(optimizer, "scaler", None))
         self._optimizer = inner
         return inner
 
-    @staticmethod
-    def _rewards(optimizer: AMIPhased) -> RunningStatistics:
-        return optimizer.trackers["rewards"]
-
-    def _reward_statistics(self, optimizer: AMIPhased, phase: str) -> Tuple[Optional[float], Optional[float]]:
-        rewards = self._rewards(optimizer)
-        return (rewards.mean[phase], rewards.std(phase)) if rewards.ready(phase) else (None, None)
+    def _reward_statistics(self, optimizer: AMIPhased, phase: str) -> Dict[str, float]:
+        """What the phase's earlier updates tell the criterion about its rewards."""
+        rewards, advantages = (optimizer.trackers[name] for name in REWARD_TRACKERS.values())
+        found = {}
+        if rewards.ready(phase):
+            found.update(reward_mean=rewards.mean[phase], reward_std=rewards.std(phase))
+        if advantages.ready(phase):
+            found["advantage_std"] = advantages.std(phase)
+        return found
 
     def _check_finite(self, loss: Tensor, phase: str, update_num: int) -> None:
         # half precision recovers from overflows by itself; with several workers fairseq compares them

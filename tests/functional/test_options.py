@@ -30,6 +30,7 @@ OPTIONS = {
     "hinge": ["--fake-loss", "hinge", "--fake-margin", "3"],
     "running mean": ["--baseline", "running-mean", "--num-samples", "1"],
     "no scale": ["--reward-scale", "none", "--num-samples", "3"],
+    "scale of advantages": ["--reward-scale", "advantage-std", "--baseline", "running-mean"],
     "absolute box": ["--weight-clip-mode", "absolute", "--weight-clip", "0.1"],
     "no box": ["--weight-clip-mode", "none"],
     "pretraining": ["--pretrain-updates", "2", "--noise-updates", "1"],

@@ -55,6 +55,7 @@ def test_killed_and_resumed(precision: str, data: Path, stock: Dict[str, Path], 
 def test_killed_and_resumed_lstm_from_scratch(data: Path, tmp_path: Path) -> None:
     """In the second epoch: fairseq would make other batches then, since it orders sentences by the epoch's number."""
     extra = ["--pretrain-updates", "7", "--noise-updates", "3", "--infomax-dim", "8", "--infomax-weight", "0.2"]
+    extra += ["--reward-scale", "advantage-std"]
     train(tmp_path / "straight", resumable(data, tmp_path / "straight", *extra, network=LSTM))
     broken = resumable(data, tmp_path / "broken", *extra, network=LSTM)
     kill_and_resume(tmp_path / "broken", broken, at="checkpoint_2_14.pt")

@@ -80,6 +80,28 @@ def test_forward_phase_by_hand(task, arch, use_k):
     assert log["reward_count"] == 9 and log["sample_tokens"] == sum(len(r[2]) for r in rows)
 
 
+@pytest.mark.parametrize("baseline", ["leave-one-out", "running-mean"])
+def test_scale_of_the_advantages(task, baseline):
+    """Divided by their own running spread; the first update gathers it, and learns from the references only."""
+    model, batch = make_pair(task, noise_scale=0.5), make_batch(task, PAIRS)
+    known = {"reward_mean": -1.25, "reward_std": 9.0}
+    plain, scaled, first = (
+        make_criterion(task, num_samples=3, mle_weight=0.0, baseline=baseline, reward_scale=kind)(
+            model, batch, Step("forward", 4, **known, **more)
+        )
+        for kind, more in (("none", {}), ("advantage-std", {"advantage_std": 0.25}), ("advantage-std", {}))
+    )
+    assert scaled[0].item() == pytest.approx(plain[0].item() / 0.25, rel=1e-5) and first[0].item() == 0
+    rows = torch.tensor([k * r for *_, k, r in rows_of(model, batch, make_criterion(task, num_samples=3), 4, True, 3)])
+    rows = rows.view(3, 3)
+    expected = rows + 1.25 if baseline == "running-mean" else 1.5 * (rows - rows.mean(1, keepdim=True))
+    for _, _, log in (plain, scaled, first):
+        assert float(log["advantage_square"]) == pytest.approx(expected.pow(2).sum().item(), rel=1e-4)
+        assert float(log["advantage_sum"]) == pytest.approx(expected.sum().item(), rel=1e-4, abs=1e-5)
+    unknown = make_criterion(task, num_samples=3, mle_weight=0.0, baseline=baseline, reward_scale="advantage-std")
+    assert unknown(model, batch, Step("forward", 4))[0].item() == 0
+
+
 @pytest.mark.parametrize("arch", ARCHS)
 def test_backward_phase_by_hand(task, arch):
     """NLL of S given T, and 0.7 mean K log Q(S|T') over the samples of each source."""

@@ -44,8 +44,8 @@ def test_leave_one_out_needs_two_samples():
 def test_advantages_subtract_then_scale():
     """A number as baseline, or the others' mean; no gradient."""
     rewards = torch.tensor([[1.0, 3.0]], requires_grad=True)
-    assert advantages(rewards, 0.5, 2.0).tolist() == [[1.0, 5.0]]
-    assert advantages(rewards, None, 0.5).tolist() == [[-1.0, 1.0]]
+    assert advantages(rewards, 0.5).tolist() == [[0.5, 2.5]]
+    assert advantages(rewards, None).tolist() == [[-2.0, 2.0]]
     assert advantages(rewards, 0.0).tolist() == [[1.0, 3.0]]
     assert not advantages(rewards, None).requires_grad
 
