@@ -235,8 +235,8 @@ refit() {
     rm -rf "$refitted"
     fairseq-ami export "$path" "$refitted.pt" --direction forward > "$refitted.log" 2>&1 || stop "see $refitted.log"
     # shellcheck disable=SC2086
-    pair "$refitted" --forward-checkpoint "$refitted.pt" --objective mmi --no-latent-noise --phase-cycle backward=1 \
-      --weight-clip-mode none --disable-validation --max-update "$REFIT_UPDATES" $EXTRA >> "$refitted.log" 2>&1 ||
+    pair "$refitted" $EXTRA --forward-checkpoint "$refitted.pt" --objective mmi --no-latent-noise --phase-cycle backward=1 \
+      --weight-clip-mode none --disable-validation --max-update "$REFIT_UPDATES" >> "$refitted.log" 2>&1 ||
       stop "see $refitted.log"
     fairseq-ami bound "$BIN" --path "$1=$path" --common-q "$refitted/checkpoint_last.pt" --seed "$SEED" \
       --max-tokens 12000 --json "$figures" > /dev/null
