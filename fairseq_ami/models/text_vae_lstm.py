@@ -130,6 +130,10 @@ class TextVAELSTMConfig(TextVAEModelConfig):
             "and plain SGD with a large rate hardly tames their weights"
         },
     )
+    language_model: Optional[str] = field(
+        default=None,
+        metadata={"help": "checkpoint of a text_lm_lstm of the same sizes, as which a new decoder starts (z unread)"},
+    )
 
 
 @register_model("text_vae_lstm", dataclass=TextVAELSTMConfig)

@@ -21,6 +21,7 @@ from fairseq_ami.criterions.vae_mine_elbo import VAEMineELBO, VAEStep
 from fairseq_ami.data import load_sentences
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.text_vae import TextVAE
+from fairseq_ami.models.warm_start import start_from_language_model
 from fairseq_ami.optim import AMIPhased, LaggingSchedule, RunningStatistics, phased
 from fairseq_ami.optim.lagging import JOINT, STEPPED
 from fairseq_ami.schedules import Annealing
@@ -95,14 +96,18 @@ class TextVAETask(FairseqTask):
         Raises:
             AMIError: settings or a checkpoint that do not fit.
         """
+        new = False
         if not from_checkpoint:
             check_settings(self.cfg)
             resuming = start.find_checkpoint(self.cfg)
-            if resuming is not None:
+            new = resuming is None
+            if not new:
                 _check_same_model(cfg, resuming)
         model = super().build_model(cfg, from_checkpoint)
         if not isinstance(model, TextVAE):
             raise AMIError("the task text_vae needs --arch text_vae_lstm, text_vae_transformer or text_lm_lstm")
+        if new and getattr(cfg, "language_model", None):
+            start_from_language_model(model, cfg.language_model)
         return model
 
     def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> Any:

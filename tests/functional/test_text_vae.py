@@ -275,3 +275,18 @@ def test_plateau(vae_data: Path, tmp_path: Path) -> None:
     result = train(tmp_path, vae_args(vae_data, tmp_path, 24, *CRITIC, *PLATEAU, "--lr", "1e-4"))
     found = [float(log["lr"]) for log in result.logs("train_inner")]
     assert found == [1e-4] * 12 + [5e-5] * 6 + [2.5e-5] * 6
+
+
+def test_a_decoder_starts_as_a_language_model(vae_data: Path, tmp_path: Path) -> None:
+    """Its reconstruction is the language model's likelihood; resuming needs the language model no more."""
+    lm, folder = tmp_path / "lm", tmp_path / "vae"
+    for path in (lm, folder):
+        path.mkdir()
+    known = train(lm, vae_args(vae_data, lm, 12, network=LM)).logs("valid")[-1]["valid_nll"]
+    checkpoint = lm / "checkpoint_last.pt"
+    args = vae_args(vae_data, folder, 6, "--language-model", checkpoint, "--lr", "1e-9")
+    result = train(folder, args)
+    assert f"the decoder starts as the language model {checkpoint}" in result.text
+    assert float(result.logs("valid")[-1]["valid_reconstruction"]) == pytest.approx(float(known), abs=2e-3)
+    checkpoint.unlink()
+    assert "Loaded checkpoint" in train(folder, [*args, "--max-update", 12]).text

@@ -26,6 +26,7 @@ REFUSED = {
         "--kl-anneal-updates and --kl-anneal-epochs say the same thing",
     ),
     "cycles": (["--kl-anneal", "cyclic", "--kl-anneal-updates", "3", "--kl-cycles", "9"], "--kl-cycles"),
+    "no language model": (["--language-model", "lm.pt"], "--language-model: there is no file lm.pt"),
     "sizes": (["--hidden-size", "0"], "--hidden-size must be at least 1"),
     "word dropout": (["--word-dropout", "1"], "--word-dropout must be in [0, 1)"),
     "stock criterion": (["--criterion", "cross_entropy"], "--criterion vae_mine_elbo"),
