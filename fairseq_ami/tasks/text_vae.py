@@ -160,8 +160,9 @@ class TextVAETask(FairseqTask):
         inner.stats["kl_weight"] = self._kl_weight(inner)
         world = self.cfg.distributed_world_size
         inner.finish_update(distributed_utils.get_data_parallel_group() if world > 1 else None)
-        if "lagging" in inner.trackers:
-            inner.stats["lagging"] = float(inner.trackers["lagging"].aggressive)
+        lagging = inner.trackers.get("lagging")
+        if lagging is not None or "lagging" in inner.stats:  # also when resumed without --lagging
+            inner.stats["lagging"] = float(lagging is not None and lagging.aggressive)
             inner.stats["decoder_updates"] = inner.counts["decoder"]
 
     def _adopt(self, optimizer: Any, model: Any) -> AMIPhased:

@@ -146,6 +146,16 @@ def test_lagging_ends_when_information_falls(interval: int, vae_data: Path, tmp_
     assert expected[0] == E and expected[-1] == ALL and expected.index(ALL) > 4
 
 
+def test_resuming_without_lagging_ends_it(vae_data: Path, tmp_path: Path) -> None:
+    extra = [*MINE, "--lagging-limit", "9", "--disable-validation"]
+    train(tmp_path, vae_args(vae_data, tmp_path, 3, *extra, "--lagging"))
+    args = vae_args(vae_data, tmp_path, 5, *extra)
+    result = train(tmp_path, args, hook=partial(_record, str(tmp_path / "updates.pt")))
+    assert moved(tmp_path / "updates.pt") == [ALL, ALL]
+    updates = result.logs("train_inner")
+    assert [(float(log["lagging"]), int(log["decoder_updates"])) for log in updates] == [(0, 1), (0, 2)]
+
+
 # ---------------------------------------------------------------------- layouts
 
 
