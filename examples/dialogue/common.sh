@@ -139,7 +139,8 @@ pair() {
     --forward-checkpoint "$RUNS/pretrain.forward/checkpoint_best.pt" \
     --backward-checkpoint "$RUNS/pretrain.backward/checkpoint_best.pt" \
     --criterion ami_minimax --optimizer ami_phased --phase-cycle "noise=$NOISE,forward=$FORWARD,backward=$BACKWARD" \
-    --label-smoothing 0.1 --sample-max-len-a 0 --sample-max-len-b "$MAX_LEN" --max-tokens "$MAX_TOKENS" --seed "$SEED" \
+    --reward-scale advantage-std --label-smoothing 0.1 --sample-max-len-a 0 --sample-max-len-b "$MAX_LEN" \
+    --max-tokens "$MAX_TOKENS" --seed "$SEED" \
     --save-dir "$folder" --no-epoch-checkpoints --required-batch-size-multiple 1 --num-workers 1 --log-format simple \
     --log-interval 20 $DEVICE "$@"
 }
