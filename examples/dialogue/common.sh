@@ -34,7 +34,7 @@ MORE=${MORE-mmi-fixed ami-no-k ami-no-clip}  # Table 2, Figure 2
 for tool in fairseq-ami fairseq-train fairseq-generate python; do
   command -v "$tool" > /dev/null || stop "no $tool on the PATH: activate the environment first (source .venv/bin/activate)"
 done
-[[ " $ARCHS " == *" $ARCH "* ]] || stop "ARCH=$ARCH: choose from $ARCHS"
+[[ " lstm transformer " == *" $ARCH "* ]] || stop "ARCH=$ARCH: choose from lstm transformer"
 BIN=$WORK/bin
 RUNS=$WORK/$ARCH.$SEED
 OUT=$WORK/replies.$SEED
