@@ -23,7 +23,7 @@ OURS = {
 def shown(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    return f"{round(value, 2) + 0.0:.2f}" if isinstance(value, float) else str(value)  # never -0.00
 
 
 def perplexity(result: Dict[str, Any], decoding: str, name: str) -> str:
