@@ -11,7 +11,8 @@ from fairseq_ami.criterions import ami_minimax
 ROOT = Path(__file__).resolve().parents[2]
 MAP = (ROOT / "docs" / "paper_map.md").read_text()
 NAMES = sorted(set(re.findall(r"`((?:[a-z_]+\.)+[A-Za-z_]+)`", MAP)) - {"fairseq_ami"})
-TESTS = sorted(set(re.findall(r"`((?:unit|functional)/\w+\.py)`", MAP)))
+TRAPS = (ROOT / "docs" / "traps.md").read_text()
+TESTS = sorted(set(re.findall(r"`((?:unit|functional|learning|gpu)/\w+\.py)[`:]", MAP + TRAPS)))
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.endswith(".py")])
@@ -38,9 +39,21 @@ def test_method_of_the_paper_map(method):
 
 
 @pytest.mark.parametrize("path", TESTS)
-def test_test_of_the_paper_map(path):
-    """Every test file is there."""
+def test_file_of_tests(path):
+    """Every file of tests that a document names is there."""
     assert (ROOT / "tests" / path).is_file()
+
+
+@pytest.mark.parametrize("path, function", sorted(set(re.findall(r"`([\w/]+\.py)::(\w+)`", TRAPS))))
+def test_test_of_the_traps(path, function):
+    """Every test that holds off a trap is there."""
+    assert re.search(rf"^def {function}\(", (ROOT / "tests" / path).read_text(), re.MULTILINE)
+
+
+def test_every_trap_is_numbered_once():
+    """From 1 to 50."""
+    rows = re.findall(r"^\| (\d+) \|", TRAPS, re.MULTILINE)
+    assert [int(row) for row in rows] == list(range(1, 51))
 
 
 def test_options_of_the_readme():
