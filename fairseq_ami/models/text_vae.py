@@ -32,6 +32,10 @@ class TextVAEModelConfig(FairseqDataclass):
     )
     critic_hidden: int = field(default=512, metadata={"help": "hidden units of the energy function"})
     critic_layers: int = field(default=2, metadata={"help": "its hidden layers"})
+    critic_features: ChoiceEnum(("encoder", "words")) = field(
+        default="encoder",
+        metadata={"help": "what it reads of x: the encoder's state (the paper's), or the mean of own word vectors"},
+    )
     bow_hidden: int = field(
         default=0, metadata={"help": "hidden units of the bag-of-words network for --bow-weight, 0 for none"}
     )
@@ -54,7 +58,7 @@ def check_sizes(cfg: Any, names: Sequence[str]) -> None:
 
 
 def build_vae_critic(args: Any, encoder: Optional[nn.Module]) -> Optional[nn.Module]:
-    """The energy function on the encoder's features and z (VAE-MINE section 5.2), or None.
+    """The energy function f(features of x, z), or None; see :func:`build_critic_words`.
 
     Raises:
         AMIError: a critic for a model without z.
@@ -66,7 +70,14 @@ def build_vae_critic(args: Any, encoder: Optional[nn.Module]) -> Optional[nn.Mod
     return build_critic(str(args.critic), encoder.output_size, args.latent_dim, args.critic_hidden, args.critic_layers)
 
 
-def build_bow(args: Any, dictionary: Any) -> Optional[nn.Module]:
+def build_critic_words(args: Any, encoder: Optional[nn.Module], dictionary: Dictionary) -> Optional[nn.Module]:
+    """What the energy function reads of x in the place of the encoder's state, tokens -> mean word vector; or None."""
+    if str(args.critic) == "none" or str(args.critic_features) == "encoder":
+        return None
+    return nn.EmbeddingBag(len(dictionary), encoder.output_size, mode="mean", padding_idx=dictionary.pad())
+
+
+def build_bow(args: Any, dictionary: Dictionary) -> Optional[nn.Module]:
     """The bag-of-words network z -> logits (Zhao et al. 2017), or None.
 
     Raises:
@@ -81,6 +92,20 @@ def build_bow(args: Any, dictionary: Any) -> Optional[nn.Module]:
     )
 
 
+def optional_parts(args: Any, encoder: Optional[nn.Module], dictionary: Dictionary) -> Dict[str, Any]:
+    """What :class:`TextVAE` has besides encoder and decoder, by the names of its arguments.
+
+    Raises:
+        AMIError: parts that need a latent variable, for a model without one.
+    """
+    return {
+        "critic": build_vae_critic(args, encoder),
+        "critic_words": build_critic_words(args, encoder, dictionary),
+        "bow": build_bow(args, dictionary),
+        "word_dropout": args.word_dropout,
+    }
+
+
 class TextVAE(BaseFairseqModel):
     """q(z|x), p(x|z), and optionally a critic f(x, z) and a bag-of-words network p(words of x|z).
 
@@ -91,6 +116,7 @@ class TextVAE(BaseFairseqModel):
         decoder: a fairseq incremental decoder whose ``encoder_out`` is what :meth:`condition` makes of z.
         latent_dim: size of z.
         critic: (features (n, size), z (m, latent)) -> scores (n, m).
+        critic_words: tokens (batch, length) -> features for the critic; None: it reads the encoder's.
         bow: z -> logits over the vocabulary.
         word_dropout: probability with which a word that the decoder reads is hidden in training.
     """
@@ -101,6 +127,7 @@ class TextVAE(BaseFairseqModel):
         decoder: nn.Module,
         latent_dim: int,
         critic: Optional[nn.Module] = None,
+        critic_words: Optional[nn.Module] = None,
         bow: Optional[nn.Module] = None,
         word_dropout: float = 0.0,
     ):
@@ -109,6 +136,7 @@ class TextVAE(BaseFairseqModel):
         self.posterior_heads = nn.Linear(encoder.output_size, 2 * latent_dim) if encoder is not None else None
         self.decoder = decoder
         self.critic = critic
+        self.critic_words = critic_words
         self.bow = bow
         self.latent_dim = latent_dim
         self.word_dropout = word_dropout
@@ -123,7 +151,7 @@ class TextVAE(BaseFairseqModel):
         modules = {
             "encoder": [self.encoder, self.posterior_heads],
             "decoder": [self.decoder, self.bow],
-            "critic": [self.critic],
+            "critic": [self.critic, self.critic_words],
         }
         found = {
             player: [p for part in parts if part is not None for p in part.parameters()]
@@ -140,7 +168,7 @@ class TextVAE(BaseFairseqModel):
     # ------------------------------------------------------------------ inference
 
     def posterior(self, tokens: Tensor) -> Tuple[DiagonalGaussian, Tensor]:
-        """q(z|x) and the encoder's features.
+        """q(z|x), and what the critic reads of x.
 
         Args:
             tokens: sentences ending with the end symbol, padded on the right, shape (batch, length).
@@ -150,6 +178,8 @@ class TextVAE(BaseFairseqModel):
         """
         features = self.encoder(tokens)
         mean, log_variance = self.posterior_heads(features).chunk(2, dim=1)
+        if self.critic_words is not None:
+            features = self.critic_words(tokens)
         return DiagonalGaussian(mean, log_variance), features
 
     # ------------------------------------------------------------------ generation

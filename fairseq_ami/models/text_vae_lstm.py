@@ -8,7 +8,7 @@ from fairseq.models import FairseqIncrementalDecoder, register_model, register_m
 from torch import Tensor, nn
 
 from fairseq_ami.errors import AMIError
-from fairseq_ami.models.text_vae import TextVAE, TextVAEModelConfig, build_bow, build_vae_critic, check_sizes
+from fairseq_ami.models.text_vae import TextVAE, TextVAEModelConfig, check_sizes, optional_parts
 
 
 class LSTMSentenceEncoder(nn.Module):
@@ -153,8 +153,7 @@ class TextVAELSTM(TextVAE):
         dictionary, latent, sizes = task.dictionary, cfg.latent_dim, (cfg.embed_dim, cfg.hidden_size, cfg.num_layers)
         encoder = LSTMSentenceEncoder(dictionary, *sizes) if latent else None
         decoder = LSTMLatentDecoder(dictionary, *sizes, latent, cfg.dropout, cfg.max_target_positions, cfg.latent_scale)
-        critic, bow = build_vae_critic(cfg, encoder), build_bow(cfg, dictionary)
-        return cls(encoder, decoder, latent, critic, bow, cfg.word_dropout)
+        return cls(encoder, decoder, latent, **optional_parts(cfg, encoder, dictionary))
 
 
 @dataclass

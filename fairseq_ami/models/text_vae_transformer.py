@@ -9,7 +9,7 @@ from fairseq.models.transformer import TransformerConfig, TransformerDecoderBase
 from torch import Tensor, nn
 
 from fairseq_ami.errors import AMIError
-from fairseq_ami.models.text_vae import TextVAE, TextVAEModelConfig, build_bow, build_vae_critic, check_sizes
+from fairseq_ami.models.text_vae import TextVAE, TextVAEModelConfig, check_sizes, optional_parts
 
 
 @dataclass
@@ -82,8 +82,7 @@ class TextVAETransformer(TextVAE):
             words = _embedding(dictionary, cfg.embed_dim)
             encoder = TransformerSentenceEncoder(TransformerEncoderBase(settings, dictionary, words))
         decoder = TransformerLatentDecoder(settings, dictionary, _embedding(dictionary, cfg.embed_dim), latent)
-        critic, bow = build_vae_critic(cfg, encoder), build_bow(cfg, dictionary)
-        return cls(encoder, decoder, latent, critic, bow, cfg.word_dropout)
+        return cls(encoder, decoder, latent, **optional_parts(cfg, encoder, dictionary))
 
 
 def _transformer_config(cfg: TextVAETransformerConfig) -> TransformerConfig:

@@ -27,6 +27,7 @@ ROWS: Dict[str, Any] = {
     "LaggingVAE": (LSTM, ["--lagging", "--lagging-limit", "4"], LATENT),
     "VAE-MINE": (LSTM, MINE, {*LATENT, "bound"}),
     "free bits": (LSTM, ["--free-bits", "0.5"], LATENT),
+    "critic on words": (LSTM, [*MINE, "--critic-features", "words"], {*LATENT, "bound"}),
     "Transformer": (TRANSFORMER, [*MINE, "--lr", "0.1"], {*LATENT, "bound"}),
 }
 WEIGHTS = {

@@ -19,7 +19,7 @@ CASES: Dict[str, List[Any]] = {
     "plateau": [*MINE, *PLATEAU, "--lr-threshold", "0.5", "--critic-lr", "0.01", "--critic-optimizer", "adam"],
     "inner loop": [*MINE, *LONG_LAGGING],  # the second one is at its first step
     "lagging with validation": [*CRITIC, *LAGGING, "--lr", "0.3"],
-    "fp16": [*MINE, *FP16, "--lr", "0.1", *LONG_LAGGING],
+    "fp16": [*MINE, "--critic-features", "words", *FP16, "--lr", "0.1", *LONG_LAGGING],
 }
 
 

@@ -266,6 +266,25 @@ def test_every_weight_has_one_player(kind):
     }
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_critic_on_words(kind):
+    """It reads the mean of its own word vectors, end symbol included, padding left out; the posterior is unchanged."""
+    task = make_task()
+    batch = make_batch(task, [[0, 1, 1, 3], [2]])["target"]
+    plain, model = (make_vae(kind, task, critic="bilinear", critic_features=name) for name in ("encoder", "words"))
+    posterior, features = model.posterior(batch)
+    table, eos = model.critic_words.weight, task.dictionary.eos()
+    rows = [[4, 5, 5, 7, eos], [6, eos]]
+    torch.testing.assert_close(features, torch.stack([sum(table[i] for i in row) / len(row) for row in rows]))
+    assert features.shape == plain.posterior(batch)[1].shape and features.requires_grad
+    plain.load_state_dict({name: value for name, value in model.state_dict().items() if "critic_words" not in name})
+    torch.testing.assert_close(posterior.mean, plain.posterior(batch)[0].mean)
+    assert {p.param_group for p in model.critic_words.parameters()} == {"critic"}
+    score = model.critic(features, posterior.mean.detach()).sum()
+    grads = torch.autograd.grad(score, [*model.encoder.parameters(), table], allow_unused=True)
+    assert all(grad is None for grad in grads[:-1]) and grads[-1].ne(0).any()  # the encoder is moved through z alone
+
+
 @pytest.mark.parametrize(
     "kind, settings, message",
     [
