@@ -147,11 +147,14 @@ class TextVAE(BaseFairseqModel):
                 parameter.param_group = player
 
     def players(self) -> Dict[str, List[nn.Parameter]]:
-        """Parameters by player: ``encoder`` (phi), ``decoder`` (theta), ``critic`` (psi); absent ones left out."""
+        """Parameters by player: ``encoder`` (phi), ``decoder`` (theta), ``critic`` (psi); absent ones left out.
+
+        The bag-of-words network is no part of p(x|z): with the decoder's, its large gradient would be clipped for both.
+        """
         modules = {
             "encoder": [self.encoder, self.posterior_heads],
-            "decoder": [self.decoder, self.bow],
-            "critic": [self.critic, self.critic_words],
+            "decoder": [self.decoder],
+            "critic": [self.critic, self.critic_words, self.bow],
         }
         found = {
             player: [p for part in parts if part is not None for p in part.parameters()]

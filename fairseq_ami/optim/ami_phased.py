@@ -43,7 +43,7 @@ class AMIPhasedConfig(FairseqDataclass):
     )
     encoder_clip_norm: float = field(default=5.0, metadata={"help": "of the text VAE's encoder; 0 for none"})
     decoder_clip_norm: float = field(default=5.0, metadata={"help": "of its decoder"})
-    critic_clip_norm: float = field(default=5.0, metadata={"help": "of its energy function"})
+    critic_clip_norm: float = field(default=5.0, metadata={"help": "of its energy function and bag-of-words network"})
     pretrain_lr: float = field(default=1e-3, metadata={"help": "peak learning rate during --pretrain-updates"})
     pretrain_warmup_updates: int = field(
         default=400, metadata={"help": "warm-up of the pretraining; inverse square root decay follows"}

@@ -36,6 +36,7 @@ SIZES = (
     "latent_dim", "latent_scale", "embed_dim", "hidden_size", "ffn_dim", "num_layers", "attention_heads", "critic",
     "bow_hidden",
 )  # fmt: skip
+CRITIC_SIZES = ("critic_features", "critic_hidden", "critic_layers")
 
 
 @dataclass
@@ -265,7 +266,7 @@ def _check_same_model(model_cfg: Any, path: str) -> None:
     asked = getattr(model_cfg, "arch", None) or getattr(model_cfg, "_name", None)
     if ARCH_MODEL_REGISTRY.get(arch) is not ARCH_MODEL_REGISTRY.get(asked):
         raise AMIError(f"{path} is of --arch {arch}, not {asked}: resume with the same, or choose another --save-dir")
-    for name in SIZES if str(saved.get("critic")) == "none" else (*SIZES, "critic_hidden", "critic_layers"):
+    for name in SIZES if str(saved.get("critic")) == "none" else SIZES + CRITIC_SIZES:
         before, now = saved.get(name), getattr(model_cfg, name, None)
         if before is not None and now is not None and str(before) != str(now):
             flag = "--" + name.replace("_", "-")

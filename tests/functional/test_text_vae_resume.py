@@ -89,6 +89,7 @@ REFUSED = {
     "latent size": ([*MINE, "--latent-dim", "5"], "was trained with --latent-dim 4, this run has 5"),
     "no critic": ([], "--critic concat, this run has none"),
     "critic's size": ([*MINE, "--critic-hidden", "9"], "--critic-hidden 8, this run has 9"),
+    "critic's features": ([*MINE, "--critic-features", "words"], "--critic-features encoder, this run has words"),
     "hidden size": ([*MINE, "--hidden-size", "9"], "--hidden-size 8, this run has 9"),
     "bag of words": ([*MINE, "--bow-hidden", "9"], "--bow-hidden 0, this run has 9"),
 }
