@@ -64,11 +64,11 @@ class AMIMinimaxConfig(FairseqDataclass):
     baseline: ChoiceEnum(["leave-one-out", "running-mean"]) = field(
         default="leave-one-out", metadata={"help": "baseline of the rewards (the paper: running mean)"}
     )
-    reward_scale: ChoiceEnum(["running-std", "advantage-std", "none"]) = field(
-        default="running-std",
+    reward_scale: ChoiceEnum(["advantage-std", "running-std", "none"]) = field(
+        default="advantage-std",
         metadata={
-            "help": "divide rewards by their running standard deviation, over all sources; or by that of what the "
-            "baseline leaves, which is often far smaller (the paper: none)"
+            "help": "divide rewards by the running standard deviation of what the baseline leaves of them, so that "
+            "--policy-weight means the same everywhere; or by their own, often far larger (the paper: none)"
         },
     )
     noise_lambda: float = field(default=0.1, metadata={"help": "weight of the size of the noise (lambda of eq. 15)"})
