@@ -9,6 +9,7 @@ import pytest
 from fairseq_ami.criterions import ami_minimax
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGES = [str(path.relative_to(ROOT)) for top in ("*.md", "docs/*.md", "examples/**/*.md") for path in ROOT.glob(top)]
 MAP = (ROOT / "docs" / "paper_map.md").read_text()
 NAMES = sorted(set(re.findall(r"`((?:[a-z_]+\.)+[A-Za-z_]+)`", MAP)) - {"fairseq_ami"})
 TRAPS = (ROOT / "docs" / "traps.md").read_text()
@@ -103,3 +104,14 @@ def test_options_of_the_text_vae_page():
     fields = [*VAEMineConfig.__dataclass_fields__, *TextVAELSTMConfig.__dataclass_fields__]
     fields += TextVAETransformerConfig.__dataclass_fields__
     assert {f"--{field.replace('_', '-')}" for field in fields} - {"---name", "--seed"} <= named
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_rows_of_tables(path):
+    """As many cells as the header: otherwise no table is shown."""
+    lines = (ROOT / path).read_text().split("\n")
+    width = None
+    for number, line in enumerate(lines, 1):
+        bars = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else None
+        assert bars is None or width in (None, bars), f"{path}, line {number}"
+        width = bars
