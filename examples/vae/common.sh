@@ -8,7 +8,7 @@ TRAIN=${TRAIN:-} VALID=${VALID:-} TEST=${TEST:-}  # or single files instead of t
 LIMIT=${LIMIT:-0}                     # take only the first so many sentences of each split; 0: all
 SEED=${SEED:-1}
 MAX_EPOCH=${MAX_EPOCH:-40}
-ALPHA=${ALPHA:-1.5}                  # weight of the mutual information in vae-mine
+ALPHA=${ALPHA:-2}                    # weight of the mutual information in vae-mine
 EXTRA=${EXTRA:-}                     # further overrides, such as "++common.bf16=true ++common.fp16_no_flatten_grads=true"
 EVAL=${EVAL:-}                       # further options of fairseq-ami vae-eval, such as "--iw-samples 50 --samples 10000"
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}

@@ -77,7 +77,7 @@ def test_ptb_all_rows(environment, sentences, tmp_path):
     assert "num_updates 10 " in logs["vae-mine"] and "bound" in logs["vae-mine"] and "bow" in logs["vae-bow"]
     assert "mmd" in logs["infovae"] and "kl_weight 0.1" in logs["vae"]
     assert "'lagging': True" in logs["lagging"] and "'_name': 'text_lm_lstm'" in logs["lstm-lm"]
-    assert "'mi_weight': 1.5" in logs["vae-mine"] and "'encoder_optimizer': 'adam'" in logs["vae-mine"]
+    assert "'mi_weight': 2.0" in logs["vae-mine"] and "'encoder_optimizer': 'adam'" in logs["vae-mine"]
     assert "'kl_anneal_epochs': 1.0" in logs["cyclical"] and "'kl_anneal': cyclic" in logs["cyclical"]
     again = run("ptb", "2_train.sh", settings, "vae-mine", cwd=tmp_path, MAX_EPOCH="2")
     assert "Loaded checkpoint" in again and "num_updates 20 " in again
