@@ -71,9 +71,15 @@ def build_vae_critic(args: Any, encoder: Optional[nn.Module]) -> Optional[nn.Mod
 
 
 def build_critic_words(args: Any, encoder: Optional[nn.Module], dictionary: Dictionary) -> Optional[nn.Module]:
-    """What the energy function reads of x in the place of the encoder's state, tokens -> mean word vector; or None."""
-    if str(args.critic) == "none" or str(args.critic_features) == "encoder":
+    """What the energy function reads of x in the place of the encoder's state, tokens -> mean word vector; or None.
+
+    Raises:
+        AMIError: features for no energy function.
+    """
+    if str(args.critic_features) == "encoder":
         return None
+    if str(args.critic) == "none":
+        raise AMIError("--critic-features words is for an energy function: pass --critic bilinear")
     return nn.EmbeddingBag(len(dictionary), encoder.output_size, mode="mean", padding_idx=dictionary.pad())
 
 

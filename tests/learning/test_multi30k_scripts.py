@@ -67,6 +67,10 @@ def test_scripts_run_end_to_end_and_again(environment):
         scores = run("5_score.sh", environment, **direction).splitlines()
         assert [line.split("\t")[0] for line in scores] == ["before", "after", "last"]
         assert all("version:" in line and "tok:13a" in line for line in scores)
+    tuned = run("5_score.sh", environment, WHICH="", LENPENS="0 1.5").splitlines()  # of the pair trained first
+    penalties = dict(reversed(entry.split(":")) for entry in tuned[0].split(": ")[2].split())
+    assert list(penalties) == ["0", "1.5"] and len(tuned) == 2 and tuned[1].startswith("tuned\tBLEU")
+    assert tuned[0].startswith("tuned: length penalty " + max(reversed(penalties), key=lambda p: float(penalties[p])))
     assert "has begun" in run("3_noise.sh", environment)
     ami = f"{environment['WORK']}/en-de.ami.1"
     found = run("6_information.sh", environment, f"ami={ami}", REFIT_UPDATES="5").splitlines()

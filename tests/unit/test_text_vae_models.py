@@ -295,6 +295,7 @@ def test_critic_on_words(kind):
         ("lstm", {"word_dropout": 1.0}, "--word-dropout"),
         ("lstm", {"latent_dim": 0, "critic": "concat"}, "--critic needs a latent variable"),
         ("lstm", {"latent_dim": 0, "bow_hidden": 3}, "--bow-hidden needs a latent variable"),
+        ("lstm", {"critic_features": "words"}, "pass --critic bilinear"),
         ("lstm", {"critic": "concat", "critic_layers": 0}, "at least one hidden layer"),
         ("transformer", {"attention_heads": 4}, "--embed-dim 6 must be a multiple of --attention-heads 4"),
         ("transformer", {"ffn_dim": 0}, "--ffn-dim"),
