@@ -6,7 +6,7 @@
 . "$(dirname "$0")/common.sh"
 REFIT_UPDATES=${REFIT_UPDATES:-200}
 CHECKPOINT=${CHECKPOINT:-checkpoint_last.pt}
-[ $# -gt 0 ] || stop "name finished runs, as in: $0 mle=$WORK/$SRC-$TGT.mle.1 ami=$WORK/$SRC-$TGT.ami.1"
+[ $# -gt 0 ] || stop "name finished runs, as in: $0 mle=$WORK/$KIND$SRC-$TGT.mle.1 ami=$WORK/$KIND$SRC-$TGT.ami.1"
 
 named=()
 for entry in "$@"; do
@@ -17,11 +17,11 @@ done
 first=${named[0]#*=}
 mkdir -p "$WORK/information"
 fairseq-ami bound "$BIN" --path "${named[@]}" --common-q "$first" --frozen-samples "$first" --seed "$SEED" \
-  --json "$WORK/information/$SRC-$TGT.json"
+  --json "$WORK/information/$KIND$SRC-$TGT.json"
 
 for entry in "${named[@]}"; do
   name=${entry%%=*} checkpoint=${entry#*=}
-  refitted=$WORK/information/$SRC-$TGT.$name
+  refitted=$WORK/information/$KIND$SRC-$TGT.$name
   [ -s "$refitted.pt" ] || fairseq-ami export "$checkpoint" "$refitted.pt" --direction forward > "$refitted.export.log"
   # MMI's backward phase alone, without a box: Q ascends E[log Q(S|T')], P stands still
   (OBJECTIVE=mmi NOISE_UPDATES=0 RUN=$refitted

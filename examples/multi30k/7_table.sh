@@ -5,7 +5,7 @@
 # which varies less than BLEU on a thousand sentences.
 . "$(dirname "$0")/common.sh"
 WHICH=${WHICH:-after}
-[ $# -gt 0 ] || stop "name finished runs, as in: $0 mle=$WORK/$SRC-$TGT.mle.1 ami=$WORK/$SRC-$TGT.ami.1"
+[ $# -gt 0 ] || stop "name finished runs, as in: $0 mle=$WORK/$KIND$SRC-$TGT.mle.1 ami=$WORK/$KIND$SRC-$TGT.ami.1"
 texts=() files=()
 for entry in "$@"; do
   [[ $entry == *=* ]] || stop "$entry: write NAME=FOLDER"
@@ -14,6 +14,6 @@ for entry in "$@"; do
   texts+=("${entry%%=*}=$text") files+=("$text")
 done
 fairseq-ami metrics --references "$TEXT/test.raw.$TGT" --hypotheses "${texts[@]}" --seed "$SEED" \
-  --json "$WORK/$SRC-$TGT.$WHICH.json" --markdown "$WORK/$SRC-$TGT.$WHICH.md"
+  --json "$WORK/$KIND$SRC-$TGT.$WHICH.json" --markdown "$WORK/$KIND$SRC-$TGT.$WHICH.md"
 if [ $# -gt 1 ]; then sacrebleu "$TEXT/test.raw.$TGT" -i "${files[@]}" -m chrf --paired-bs --format text; fi
-echo "table: $WORK/$SRC-$TGT.$WHICH.md"
+echo "table: $WORK/$KIND$SRC-$TGT.$WHICH.md"

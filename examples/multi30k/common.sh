@@ -4,9 +4,10 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$HERE/../whole.sh"
 SRC=${SRC:-en}                       # SRC=de TGT=en trains the other direction
 TGT=${TGT:-de}
+ARCH=${ARCH:-transformer}            # transformer, lstm
 WORK=${WORK:-multi30k-work}          # everything is written below this folder
 DATA=${DATA:-}                       # folder with {train,val,test_2016_flickr}.{en,de}.gz; empty: download
-CHECKPOINTS=${CHECKPOINTS:-}         # folder with en-de.pt, de-en.pt, dict.txt, bpe.codes; empty: pretrain
+CHECKPOINTS=${CHECKPOINTS:-}         # folder with en-de.pt, de-en.pt (of ARCH), dict.txt, bpe.codes; empty: pretrain
 SEED=${SEED:-1}
 MERGES=${MERGES:-6000}
 CONVERGE=${CONVERGE:-800}            # updates that bring the networks to convergence before anything is compared; 0: none
@@ -17,19 +18,24 @@ OBJECTIVE=${OBJECTIVE:-ami}          # ami, mmi, mmi-fixed, mle
 EXTRA=${EXTRA:-}                     # further options of fairseq-train
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 
+case $ARCH in
+  transformer) KIND= ;;              # in the names of what an architecture writes
+  lstm) KIND=lstm. ;;
+  *) stop "ARCH=$ARCH: choose transformer or lstm" ;;
+esac
 TEXT=$WORK/text
 BIN=$WORK/bin
-RUN=${RUN:-$WORK/$SRC-$TGT.$OBJECTIVE.$SEED}
+RUN=${RUN:-$WORK/$KIND$SRC-$TGT.$OBJECTIVE.$SEED}
 USER_DIR=$(fairseq-ami user-dir)
 mkdir -p "$WORK"
 
 # network $1-$2 by maximum likelihood, and the same brought to convergence: where every objective begins
-given() { if [ -n "$CHECKPOINTS" ]; then echo "$CHECKPOINTS/$1-$2.pt"; else echo "$WORK/mle.$1-$2/checkpoint_best.pt"; fi; }
-pretrained() { if [ "$CONVERGE" -gt 0 ]; then echo "$WORK/converged.$1-$2/checkpoint_best.pt"; else given "$1" "$2"; fi; }
+given() { if [ -n "$CHECKPOINTS" ]; then echo "$CHECKPOINTS/$1-$2.pt"; else echo "$WORK/mle.$KIND$1-$2/checkpoint_best.pt"; fi; }
+pretrained() { if [ "$CONVERGE" -gt 0 ]; then echo "$WORK/converged.$KIND$1-$2/checkpoint_best.pt"; else given "$1" "$2"; fi; }
 
 train_pair() {  # the minimax, up to update $1; called again it resumes
   fairseq-train "$BIN" --user-dir "$USER_DIR" --task ami_translation -s "$SRC" -t "$TGT" \
-    --arch ami_transformer --criterion ami_minimax --optimizer ami_phased --objective "$OBJECTIVE" \
+    --arch "ami_$ARCH" --criterion ami_minimax --optimizer ami_phased --objective "$OBJECTIVE" \
     --forward-checkpoint "$(pretrained "$SRC" "$TGT")" --backward-checkpoint "$(pretrained "$TGT" "$SRC")" \
     --noise-updates "$NOISE_UPDATES" --label-smoothing 0.1 --max-tokens "$MAX_TOKENS" --seed "$SEED" \
     --max-update "$1" --save-dir "$RUN" --log-interval 20 --log-format simple --log-file "$RUN.log" \

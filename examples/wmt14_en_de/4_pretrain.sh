@@ -3,7 +3,7 @@
 # Called again, it goes on where it stopped. DIRECTIONS="en-de" trains one of them (two nodes: one each).
 . "$(dirname "$0")/common.sh"
 [ -d "$BIN" ] || stop "there is no $BIN: run 3_binarise.sh first"
-if [ "$NETWORK" = transformer ]; then
+if [ "$ARCH" = transformer ]; then
   # OpenNMT's base Transformer: the peak of its "noam" rate 2 at 512 units and 8000 steps of warm-up is 0.00099
   updates=${PRETRAIN_UPDATES:-200000}
   options=(--arch transformer_wmt_en_de --share-all-embeddings --dropout 0.1 --attention-dropout 0.1

@@ -10,7 +10,7 @@ if finished "$RUN" "$MAX_UPDATE"; then echo "$RUN has reached update $MAX_UPDATE
 mkdir -p "$RUN"
 [ "$OBJECTIVE" = ami ] || NOISE_UPDATES=0
 # shellcheck disable=SC2046,SC2086  # options are words
-fairseq-train "$BIN" --task ami_translation -s "$SRC" -t "$TGT" --arch "ami_${NETWORK}_wmt_en_de" \
+fairseq-train "$BIN" --task ami_translation -s "$SRC" -t "$TGT" --arch "ami_${ARCH}_wmt_en_de" \
   --forward-checkpoint "$forward" --backward-checkpoint "$backward" \
   --criterion ami_minimax --objective "$OBJECTIVE" --optimizer ami_phased --label-smoothing 0.1 --noise-lambda 0.1 \
   --noise-updates "$NOISE_UPDATES" --phase-cycle "$PHASE_CYCLE" --max-update "$MAX_UPDATE" \

@@ -5,7 +5,7 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 WORK=${WORK:-wmt14-work}             # everything is written below this folder
 DATA=${DATA:-}                       # folder with {train,valid,test}.{en,de}, gzipped or not; empty: download WMT14
 SRC=${SRC:-en} TGT=${TGT:-de}        # SRC=de TGT=en plays the game the other way round
-NETWORK=${NETWORK:-transformer}      # or lstm: 4 layers of 1024, bi-directional encoder
+ARCH=${ARCH:-transformer}            # or lstm: 4 layers of 1024, bi-directional encoder
 SEED=${SEED:-1}
 
 MERGES=${MERGES:-32000}              # joined byte-pair encoding
@@ -30,13 +30,13 @@ BEAM=${BEAM:-4} LENPEN=${LENPEN:-0.6}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-4}
 
 RAW=$WORK/raw TOK=$WORK/tok CLEAN=$WORK/clean TEXT=$WORK/text BIN=$WORK/bin
-RUN=${RUN:-$WORK/$NETWORK.$SRC-$TGT.$OBJECTIVE.$SEED}
+RUN=${RUN:-$WORK/$ARCH.$SRC-$TGT.$OBJECTIVE.$SEED}
 
 for tool in fairseq-ami fairseq-train sacremoses subword-nmt sacrebleu python; do
   command -v "$tool" > /dev/null || stop "no $tool on the PATH: activate the environment first (source .venv/bin/activate)"
 done
 case "$SRC-$TGT" in en-de | de-en) ;; *) stop "SRC=$SRC TGT=$TGT: the languages are en and de" ;; esac
-case "$NETWORK" in transformer | lstm) ;; *) stop "NETWORK=$NETWORK: choose transformer or lstm" ;; esac
+case "$ARCH" in transformer | lstm) ;; *) stop "ARCH=$ARCH: choose transformer or lstm" ;; esac
 case "$PRECISION" in fp16 | fp32) ;; *) stop "PRECISION=$PRECISION: choose fp16 or fp32 (bf16: config/ami.yaml)" ;; esac
 USER_DIR=$(fairseq-ami user-dir)
 mkdir -p "$WORK"
@@ -78,4 +78,4 @@ average() {
   fairseq-ami average --inputs "$1" --num-update-checkpoints "$AVERAGE" --output "$1/average.pt" --overwrite
 }
 
-pretraining() { echo "$WORK/$NETWORK.mle.$1-$2.$SEED"; }  # the folder of network $1-$2
+pretraining() { echo "$WORK/$ARCH.mle.$1-$2.$SEED"; }  # the folder of network $1-$2

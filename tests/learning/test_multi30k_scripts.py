@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "examples" / "multi30k"
@@ -82,6 +83,32 @@ def test_scripts_run_end_to_end_and_again(environment):
     assert "dist_2" in table and "again" in table and "chrF2" in table
     again = run("4_minimax.sh", environment, MAX_UPDATE="10")
     assert "Loaded checkpoint" in again and "num_updates: 10 >= max_update: 10" in again
+
+
+def test_lstm_takes_the_same_way(environment):
+    """ARCH=lstm: every script, beside what the Transformers wrote and without touching it."""
+    run("1_prepare.sh", environment)
+    work = Path(environment["WORK"])
+    before = {path: path.stat().st_mtime_ns for path in work.rglob("*.pt")}
+    lstm = {"ARCH": "lstm", "LR": "0.01", "WARMUP": "50"}
+    run("2_pretrain.sh", environment, **lstm)
+    run("3_noise.sh", environment, **lstm)
+    run("4_minimax.sh", environment, **lstm)
+    scores = run("5_score.sh", environment, WHICH="before last", **lstm).splitlines()
+    assert [line.split("\t")[0] for line in scores] == ["before", "last"]
+    ami = work / "lstm.en-de.ami.1"
+    found = run("6_information.sh", environment, f"ami={ami}", REFIT_UPDATES="2", **lstm).splitlines()
+    assert found[2].startswith("refitted\tami\t-")
+    settings = torch.load(ami / "checkpoint_last.pt", weights_only=False)["cfg"]["model"]
+    assert settings.arch == "ami_lstm" and settings.encoder_bidirectional
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_unknown_architecture_is_named(environment):
+    """Another ARCH is a message before anything is written."""
+    settings = {**environment, "ARCH": "gru"}
+    result = subprocess.run(["bash", SCRIPTS / "2_pretrain.sh"], env=settings, capture_output=True, text=True)
+    assert result.returncode == 2 and "choose transformer or lstm" in result.stderr
 
 
 def test_missing_data_is_named(environment, tmp_path):

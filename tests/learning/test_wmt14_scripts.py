@@ -149,7 +149,7 @@ def yaml_run(environment, work, folder):
 @pytest.mark.slow
 def test_lstm_and_what_a_kill_leaves(environment):
     """The BiLSTM's settings; half a checkpoint_last.pt is not taken for a whole one."""
-    settings = {"NETWORK": "lstm", "PRETRAIN_EXTRA": LSTM, "SAVE_INTERVAL": "10", "PRETRAIN_UPDATES": "30"}
+    settings = {"ARCH": "lstm", "PRETRAIN_EXTRA": LSTM, "SAVE_INTERVAL": "10", "PRETRAIN_UPDATES": "30"}
     for script in ("2_clean.sh", "3_binarise.sh", "4_pretrain.sh"):
         run(script, environment, **settings)
     folder = Path(environment["WORK"]) / "lstm.mle.en-de.1"
@@ -159,8 +159,8 @@ def test_lstm_and_what_a_kill_leaves(environment):
     assert "was damaged" in output and "checkpoint_last.pt (epoch" in output
     assert (folder / "finished").read_text() == "40\n"
     assert (folder / "checkpoint_last.pt.damaged").stat().st_size == 1000
-    run("5_ami.sh", environment, NETWORK="lstm", SAVE_INTERVAL="4")
-    assert len(scores(run("6_score.sh", environment, NETWORK="lstm"))) == 4
+    run("5_ami.sh", environment, ARCH="lstm", SAVE_INTERVAL="4")
+    assert len(scores(run("6_score.sh", environment, ARCH="lstm"))) == 4
 
 
 @pytest.mark.slow
