@@ -15,11 +15,12 @@ import torch
 from scipy.stats import rankdata
 
 from fairseq_ami.cli.bound import load_pair, pair_task
+from fairseq_ami.criterions.ami_minimax import word_counts
 from fairseq_ami.criterions.rollout import backward_log_likelihood, roll_out
 from fairseq_ami.data import reverse_sample
 from fairseq_ami.generation.policy import Policy
 from fairseq_ami.metrics.information import sampler_settings
-from fairseq_ami.objectives import cosine_multiplier
+from fairseq_ami.objectives import average_word, cosine_multiplier
 
 
 def main() -> None:
@@ -34,13 +35,14 @@ def main() -> None:
         num_samples=args.samples,
         policy=Policy((dictionary.pad(), dictionary.bos()), temperature=args.temperature),
     )
+    counts = word_counts(dictionary, (dictionary.pad(), dictionary.eos()))
     rewards: Dict[str, List[torch.Tensor]] = {}
     hypotheses: List[List[str]] = []
     references: List[str] = []
     batches = task.get_batch_iterator(task.dataset(args.subset), max_tokens=args.max_tokens)
     for batch in batches.next_epoch_itr(shuffle=False):
         with torch.no_grad():
-            tokens, found = scored(pairs, batch, settings)
+            tokens, found = scored(pairs, batch, settings, counts)
         for name, values in found.items():
             rewards.setdefault(name, []).append(values)
         rows = [text(dictionary, row, args.remove_bpe) for row in tokens]
@@ -68,7 +70,7 @@ def text(dictionary: Any, row: torch.Tensor, bpe: str) -> str:
     return dictionary.string(row[row.ne(dictionary.pad())], bpe)
 
 
-def scored(pairs: Dict[str, Any], batch: Dict[str, Any], settings: Any) -> Any:
+def scored(pairs: Dict[str, Any], batch: Dict[str, Any], settings: Any, counts: torch.Tensor) -> Any:
     """Samples (batch * k, length), and each reward (batch, k)."""
     first = next(iter(pairs.values()))
     rollout = roll_out(first, batch, settings, 0, noise=False, score=True)
@@ -76,13 +78,15 @@ def scored(pairs: Dict[str, Any], batch: Dict[str, Any], settings: Any) -> Any:
     reverse = reverse_sample(batch, settings.pad, settings.eos)
     skip = (settings.pad, settings.eos)
     target = batch["target"].repeat_interleave(settings.num_samples, 0)
-    k = cosine_multiplier(target, tokens, first.forward_model.decoder.embed_tokens.weight, skip).view(shape)
+    embedding = first.forward_model.decoder.embed_tokens.weight
+    centers = {"K": None, "K centred": average_word(embedding, counts)}
+    k = {name: cosine_multiplier(target, tokens, embedding, skip, at).view(shape) for name, at in centers.items()}
     length = tokens.ne(settings.pad).sum(1).view(shape)
-    found = {"log P(T'|S)": rollout.log_prob, "length": length.float(), "-K": -k}
+    found = {"log P(T'|S)": rollout.log_prob, "length": length.float(), **{f"-{name}": -of for name, of in k.items()}}
     for name, pair in pairs.items():
         log_q = backward_log_likelihood(pair, tokens, reverse, settings.pad).sum(1).view(shape)
         found[f"log Q, {name}"] = log_q
-        found[f"K log Q, {name}"] = k * log_q
+        found.update({f"{kind} x log Q, {name}": of * log_q for kind, of in k.items()})
     return tokens, found
 
 

@@ -1,7 +1,7 @@
 """``ami_minimax``: the objective of each phase of the game (AMI equations 4, 10 to 13, 15, 20)."""
 
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
 from fairseq.criterions import FairseqCriterion, register_criterion
@@ -16,7 +16,14 @@ from fairseq_ami.data import reverse_sample
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.policy import Policy
 from fairseq_ami.modules import dropout_off
-from fairseq_ami.objectives import advantages, cosine_multiplier, fake_loss, label_smoothed_nll, policy_loss
+from fairseq_ami.objectives import (
+    advantages,
+    average_word,
+    cosine_multiplier,
+    fake_loss,
+    label_smoothed_nll,
+    policy_loss,
+)
 
 MIN_REWARD_STD = 0.01  # nats a source token
 
@@ -40,6 +47,14 @@ class Step:
     advantage_std: Optional[float] = None
 
 
+def word_counts(dictionary: Any, skip: Sequence[int]) -> Tensor:
+    """How often each symbol stands in the text, shape (vocabulary,); all alike where the dictionary does not say."""
+    counts = torch.tensor(dictionary.count, dtype=torch.float32)
+    counts[list(skip)] = 0.0
+    told = counts[dictionary.nspecial :].sum() > 0
+    return counts if told else torch.ones(len(dictionary)).index_fill(0, torch.tensor(skip), 0.0)
+
+
 @register_criterion("ami_minimax", dataclass=AMIMinimaxConfig)
 class AMIMinimax(FairseqCriterion):
     """One scalar loss for the player whose phase it is, sums over the batch, and its denominator.
@@ -56,7 +71,9 @@ class AMIMinimax(FairseqCriterion):
         target = task.target_dictionary
         self.pad, self.eos = target.pad(), target.eos()
         self.not_words = (target.pad(), target.eos(), target.bos())
-        banned = (target.pad(), target.bos(), *getattr(task, "separators", ()))
+        separators = getattr(task, "separators", ())
+        self.word_counts = word_counts(target, (*self.not_words, *separators)) if cfg.center_cosine else None
+        banned = (target.pad(), target.bos(), *separators)
         policy = Policy(banned, cfg.sample_temperature, cfg.sample_topk, cfg.sample_topp)
         self.sampling = SamplerSettings(
             policy, str(cfg.sampler), cfg.num_samples, cfg.sample_max_len_a, cfg.sample_max_len_b, cfg.seed,
@@ -239,7 +256,8 @@ class AMIMinimax(FairseqCriterion):
         tokens = rollout.samples.tokens
         k = tokens.size(0) // sample["target"].size(0)
         embedding = model.forward_model.decoder.embed_tokens.weight
-        return cosine_multiplier(sample["target"].repeat_interleave(k, 0), tokens, embedding, self.not_words)
+        center = None if self.word_counts is None else average_word(embedding, self.word_counts)
+        return cosine_multiplier(sample["target"].repeat_interleave(k, 0), tokens, embedding, self.not_words, center)
 
     def _noise(self, model: Any) -> bool:
         return model.latent_noise is not None and self.objective == "ami"

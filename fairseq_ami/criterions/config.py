@@ -43,6 +43,12 @@ class AMIMinimaxConfig(FairseqDataclass):
         default="both",
         metadata={"help": "where K(T') weighs samples: backward phase, forward phase as well (the paper), nowhere"},
     )
+    center_cosine: bool = field(
+        default=False,
+        metadata={
+            "help": "K(T') compares mean embeddings less that of the average word: without it K likes long replies"
+        },
+    )
     infomax_weight: float = field(
         default=0.0,
         metadata={

@@ -1,4 +1,4 @@
-from fairseq_ami.objectives.adversarial import cosine_multiplier, fake_loss
+from fairseq_ami.objectives.adversarial import average_word, cosine_multiplier, fake_loss
 from fairseq_ami.objectives.likelihood import entropies, label_smoothed_nll, token_log_likelihood, token_log_probs
 from fairseq_ami.objectives.mutual_information import (
     donsker_varadhan,
@@ -18,6 +18,7 @@ from fairseq_ami.objectives.policy_gradient import advantages, leave_one_out_bas
 
 __all__ = [
     "advantages",
+    "average_word",
     "cosine_multiplier",
     "donsker_varadhan",
     "fake_loss",

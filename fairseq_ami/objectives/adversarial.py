@@ -1,6 +1,6 @@
 """The backward network's side of the minimax (AMI equations 10, 11 and 13)."""
 
-from typing import Sequence
+from typing import Optional, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -9,18 +9,28 @@ from torch import Tensor
 FAKE_LOSSES = ("log-likelihood", "unlikelihood", "hinge")
 
 
-def mean_embedding(tokens: Tensor, embedding: Tensor, skip: Sequence[int]) -> Tensor:
-    """Average embedding of the words of each sentence, float32, shape (batch, dim).
+def average_word(embedding: Tensor, counts: Tensor) -> Tensor:
+    """Embedding of the average word of a text: the mean over words, weighted by *counts*; float32, shape (dim,)."""
+    weights = counts.to(embedding.device, torch.float32)
+    return weights @ embedding.detach().float() / weights.sum()
+
+
+def mean_embedding(tokens: Tensor, embedding: Tensor, skip: Sequence[int], center: Optional[Tensor] = None) -> Tensor:
+    """Average embedding of the words of each sentence, less *center*; float32, shape (batch, dim).
 
     Symbols in *skip* (padding, begin, end) are not words; a sentence of none gives the zero vector.
     """
     words = ~torch.isin(tokens, torch.tensor(list(skip), device=tokens.device))
     vectors = F.embedding(tokens, embedding.detach()).float()
+    if center is not None:
+        vectors = vectors - center
     total = (vectors * words.unsqueeze(-1)).sum(1)
     return total / words.sum(1, keepdim=True).clamp(min=1)
 
 
-def cosine_multiplier(target: Tensor, sampled: Tensor, embedding: Tensor, skip: Sequence[int]) -> Tensor:
+def cosine_multiplier(
+    target: Tensor, sampled: Tensor, embedding: Tensor, skip: Sequence[int], center: Optional[Tensor] = None
+) -> Tensor:
     """K(T') = 1 - cos(T, T') of the mean embeddings (equation 11).
 
     Args:
@@ -28,12 +38,14 @@ def cosine_multiplier(target: Tensor, sampled: Tensor, embedding: Tensor, skip: 
         sampled: sentences T', shape (rows, other length).
         embedding: target-side embedding matrix, shape (vocabulary, dim); no positions, no dropout.
         skip: ids that are not words.
+        center: what all embeddings have in common, shape (dim,), taken off first (Mu and Viswanath, 2018). The mean
+            of many words lies near it whatever they are, so that without this long and common T' count as alike.
 
     Returns:
         Between 0 (same words) and 2, float32, no gradient, shape (rows,); 1 where a sentence is empty.
     """
-    real = mean_embedding(target, embedding, skip)
-    fake = mean_embedding(sampled, embedding, skip)
+    real = mean_embedding(target, embedding, skip, center)
+    fake = mean_embedding(sampled, embedding, skip, center)
     return 1.0 - F.cosine_similarity(real, fake, dim=1)
 
 

@@ -41,6 +41,7 @@ OPTIONS = {
     "infomax in mmi": ["--infomax-dim", "6", "--infomax-weight", "0.2", "--objective", "mmi"],
     "micro-batches": ["--update-freq", "2"],
     "multiplier in the backward phase": ["--cosine-multiplier", "backward"],
+    "centred multiplier": ["--center-cosine"],
     "weights": ["--mle-weight", "0", "--policy-weight", "2", "--adversarial-weight", "0.5"],
     "schedulers": [
         "--inner-lr-scheduler", "inverse_sqrt", "--inner-lr-scheduler-args", '{"warmup_updates": 2}',

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 from fairseq.logging import metrics
-from unit.tiny import make_batch, make_criterion, make_pair
+from unit.tiny import make_batch, make_criterion, make_pair, make_task
 
-from fairseq_ami.criterions.ami_minimax import Step
+from fairseq_ami.criterions.ami_minimax import Step, word_counts
 from fairseq_ami.criterions.report import log_metrics
 from fairseq_ami.criterions.rollout import TOKEN_STREAM, roll_out
 from fairseq_ami.criterions.validation import VALIDATION_UPDATE
@@ -31,12 +31,12 @@ def token_log_q(network, source, target):
     return [torch.log_softmax(logits[i], -1)[t].item() for i, t in enumerate(target)]
 
 
-def multiplier(model, real, fake):
+def multiplier(model, real, fake, center=0.0):
     table = model.forward_model.decoder.embed_tokens.weight.detach()
     sides = [[t for t in side if t > 2] for side in (real, fake)]
     if not all(sides):
         return 1.0
-    a, b = (table[side].mean(0) for side in sides)
+    a, b = (table[side].mean(0) - center for side in sides)
     return 1 - (a @ b / a.norm() / b.norm()).item()
 
 
@@ -100,6 +100,41 @@ def test_scale_of_the_advantages(task, baseline):
         assert float(log["advantage_sum"]) == pytest.approx(expected.sum().item(), rel=1e-4, abs=1e-5)
     unknown = make_criterion(task, num_samples=3, mle_weight=0.0, baseline=baseline, reward_scale="advantage-std")
     assert unknown(model, batch, Step("forward", 4))[0].item() == 0
+
+
+@pytest.mark.parametrize("phase", ["forward", "backward"])
+def test_centred_multiplier_by_hand(phase):
+    """--center-cosine: the word w0 stands 5 times in the text, w1 twice, w2 once; fairseq counts <unk> once."""
+    task = make_task(target_words=3)
+    task.target_dictionary.count[4:] = [5, 2, 1]
+    model = make_pair(task, noise_scale=0.5)
+    criterion = make_criterion(task, num_samples=3, center_cosine=True, sample_max_len_b=5)
+    batch = make_batch(task, PAIRS)
+    table = model.forward_model.decoder.embed_tokens.weight.detach()
+    center = (table[3] + 5 * table[4] + 2 * table[5] + table[6]) / 9
+    rows = list(rows_of(model, batch, criterion, 4, True, 3))
+    found = [multiplier(model, real, fake, center) for _, real, fake, *_ in rows]
+    assert found != pytest.approx([multiplier(model, real, fake) for _, real, fake, *_ in rows], rel=0.1)
+    _, _, log = criterion(model, batch, Step(phase, 4))
+    if phase == "forward":
+        rewards = [k * r for k, (*_, r) in zip(found, rows)]
+        assert float(log["multiplier_sum"]) == pytest.approx(sum(found), rel=1e-4)
+        assert float(log["reward_sum"]) == pytest.approx(sum(rewards), rel=1e-4)
+    else:
+        loss, _, log = make_criterion(
+            task, num_samples=3, center_cosine=True, sample_max_len_b=5, real_weight=0.0, adversarial_weight=1.0
+        )(model, batch, Step(phase, 4))
+        terms = [k * sum(log_q) for k, (*_, log_q, _, _) in zip(found, rows)]
+        assert loss.item() == pytest.approx(sum(terms) / 3, rel=1e-4)
+
+
+def test_word_counts():
+    """What is no word has no weight; a dictionary that counts nothing weighs all words alike."""
+    task = make_task(target_words=3)
+    task.target_dictionary.count[4:] = [5, 2, 1]
+    assert word_counts(task.target_dictionary, (0, 1, 2, 6)).tolist() == [0, 0, 0, 1, 5, 2, 0]
+    task.target_dictionary.count[4:] = [0, 0, 0]
+    assert word_counts(task.target_dictionary, (0, 1, 2)).tolist() == [0, 0, 0, 1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("arch", ARCHS)

@@ -10,6 +10,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEn
 
 from fairseq_ami.objectives import (
     advantages,
+    average_word,
     cosine_multiplier,
     entropies,
     fake_loss,
@@ -105,6 +106,38 @@ def test_multiplier_has_no_gradient_and_is_float32():
     table = TABLE.half().requires_grad_()
     got = cosine_multiplier(torch.tensor([[3, 4]]), torch.tensor([[4, 4]]), table, NOT_WORDS)
     assert got.dtype == torch.float32 and not got.requires_grad
+
+
+def test_average_word_by_hand():
+    """Words as often as they stand in the text; here 3 once, 4 once, 5 twice."""
+    assert average_word(TABLE, torch.tensor([0, 0, 0, 1, 1, 2])).tolist() == [-0.25, 0.5]
+
+
+@pytest.mark.parametrize(
+    "real, fake, expected",
+    [
+        ([3, EOS], [3, EOS], 0.0),
+        ([3, EOS], [4, EOS], 1 - (0.5 * -0.5 + 0.0) / (0.5 * math.hypot(0.5, 2.0))),
+        ([3, 4, EOS], [4, EOS], 1 - (0.0 * -0.5 + 1.0 * 2.0) / math.hypot(0.5, 2.0)),
+        ([3, EOS], [EOS], 1.0),  # nothing to compare, wherever the centre is
+    ],
+)
+def test_centred_multiplier_by_hand(real, fake, expected):
+    """1 - cos of the two means less (0.5, 0)."""
+    center = torch.tensor([0.5, 0.0])
+    got = cosine_multiplier(torch.tensor([real]), torch.tensor([fake]), TABLE, NOT_WORDS, center)
+    assert got.tolist() == pytest.approx([expected], abs=1e-6)
+
+
+def test_centre_takes_away_what_all_sentences_share():
+    """Sentences of many words are alike because all words share a direction; less the average word they are not."""
+    generator = torch.Generator().manual_seed(1)
+    table = torch.randn(500, 16, generator=generator) + 1.0
+    real, fake = (torch.randint(3, 500, (200, 40), generator=generator) for _ in range(2))
+    counts = torch.ones(500).index_fill(0, torch.tensor(NOT_WORDS), 0.0)
+    raw = cosine_multiplier(real, fake, table, NOT_WORDS)
+    centred = cosine_multiplier(real, fake, table, NOT_WORDS, average_word(table, counts))
+    assert raw.max() < 0.2 and centred.mean().item() == pytest.approx(1.0, abs=0.06)
 
 
 def test_sign_of_the_weighted_reward():
