@@ -21,6 +21,7 @@ BEST=${BEST:-reply_average}          # what the best checkpoint has most of
 CHECKPOINT=${CHECKPOINT:-checkpoint_best.pt}  # whose replies are scored; checkpoint_last.pt: equally many updates for all
 MAX_LEN=${MAX_LEN:-40}               # words of a sampled or decoded reply
 BEAM=${BEAM:-5}
+LENPEN=${LENPEN:-}                   # length penalty of the search; such as 2: its replies and table1 beside those of the default
 SEARCH=${SEARCH:---beam 10 --lambda-grid 0.25,0.5,1,2,4,8,16}  # where the candidates of reranking come from; such as "--sampling --sampling-topk 20 --beam 20"
 EXTRA=${EXTRA:-}                     # further options of fairseq-train in the rows
 REFIT_UPDATES=${REFIT_UPDATES:-200}  # of a backward network on a row's samples, for the bound under the refitted Q
@@ -37,7 +38,8 @@ done
 [[ " lstm transformer " == *" $ARCH "* ]] || stop "ARCH=$ARCH: choose from lstm transformer"
 BIN=$WORK/bin
 RUNS=$WORK/$ARCH.$SEED
-OUT=$WORK/replies.$SEED
+TAG=${LENPEN:+.lenpen$LENPEN}        # in the names of what is decoded with it
+OUT=$WORK/replies.$SEED$TAG
 USER_DIR=$(fairseq-ami user-dir)
 mkdir -p "$WORK"
 
@@ -171,7 +173,7 @@ rerank() {  # MMI-bidi: candidates of maximum likelihood, reranked by its backwa
   if [ "$out" -nt "$path" ]; then echo "$out is there"; return; fi
   # shellcheck disable=SC2086
   fairseq-ami rerank "$BIN" -s hist -t reply --path "$path" --max-len-a 0 --max-len-b "$MAX_LEN" --seed "$SEED" \
-    --remove-bpe --output "$out" --json "$out.json" $SEARCH $DEVICE
+    --lenpen "${LENPEN:-1}" --remove-bpe --output "$out" --json "$out.json" $SEARCH $DEVICE
 }
 
 decode() {  # replies of one system to the test set, unless they are newer than its checkpoint
@@ -180,7 +182,7 @@ decode() {  # replies of one system to the test set, unless they are newer than 
   # shellcheck disable=SC2086
   fairseq-generate "$BIN" --user-dir "$USER_DIR" --task ami_dialog -s hist -t reply --path "$path" --beam "$BEAM" \
     --max-len-a 0 --max-len-b "$MAX_LEN" --max-tokens 12000 --remove-bpe --required-batch-size-multiple 1 \
-    --results-path "$OUT/$name.results" $DEVICE > "$OUT/$name.log" 2>&1 || stop "$name: see $OUT/$name.log"
+    --lenpen "${LENPEN:-1}" --results-path "$OUT/$name.results" $DEVICE > "$OUT/$name.log" 2>&1 || stop "$name: see $OUT/$name.log"
   whole "$out" hypotheses "$OUT/$name.results/generate-test.txt"
 }
 
@@ -205,7 +207,7 @@ score() {  # Table 1 of everything that is trained
   systems
   # shellcheck disable=SC2086
   fairseq-ami metrics --references "$BIN/test.reply" --source "$BIN/test.hist" --hypotheses "${SYSTEMS[@]}" \
-    --vectors "$VECTORS" --bootstrap "${BOOTSTRAP:-1000}" --json "$WORK/table1.json" --markdown "$WORK/table1.md"
+    --vectors "$VECTORS" --bootstrap "${BOOTSTRAP:-1000}" --json "$WORK/table1$TAG.json" --markdown "$WORK/table1$TAG.md"
 }
 
 information() {  # Table 2 and the bounds of all that is trained, on the test set
@@ -268,10 +270,10 @@ look() {  # Table 4, and blind pairs for human judges (Table 3)
   local options=() entry
   for entry in "${SYSTEMS[@]}"; do options+=(--system "$entry"); done
   fairseq-ami compare --histories "$BIN/test.hist" --separator '<sep>' "${options[@]}" --references "$BIN/test.reply" \
-    --count "${EXAMPLES:-10}" --seed "$SEED" --markdown "$WORK/table4.md" --html "$WORK/table4.html"
-  echo "histories with all replies: $WORK/table4.md, $WORK/table4.html"
-  if [ -d "$WORK/human-eval" ]; then echo "$WORK/human-eval is there"; return; fi
+    --count "${EXAMPLES:-10}" --seed "$SEED" --markdown "$WORK/table4$TAG.md" --html "$WORK/table4$TAG.html"
+  echo "histories with all replies: $WORK/table4$TAG.md, $WORK/table4$TAG.html"
+  if [ -d "$WORK/human-eval$TAG" ]; then echo "$WORK/human-eval$TAG is there"; return; fi
   if [ ${#SYSTEMS[@]} -lt 2 ]; then echo "human evaluation needs two systems"; return; fi
   fairseq-ami human-eval prepare --histories "$BIN/test.hist" --separator '<sep>' "${options[@]}" \
-    --count "${ITEMS:-120}" --seed "$SEED" --out "$WORK/human-eval"
+    --count "${ITEMS:-120}" --seed "$SEED" --out "$WORK/human-eval$TAG"
 }

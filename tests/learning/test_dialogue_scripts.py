@@ -89,6 +89,11 @@ def test_dailydialog_all_rows(environment, tmp_path):
     assert {"average", "greedy", "extrema", "dist_1", "dist_2", "ent_4"} <= set(
         table["systems"]["transformer-ami"]["figures"]
     )
+    kept = (work / "table1.json").read_bytes()
+    run("dailydialog", "5_score.sh", settings, LENPEN="3")
+    longer = json.loads((work / "table1.lenpen3.json").read_text())
+    lengths = [of["systems"]["transformer-mle"]["figures"]["length"]["value"] for of in (table, longer)]
+    assert lengths[0] <= lengths[1] and (work / "table1.json").read_bytes() == kept
     information = run("dailydialog", "6_information.sh", settings)
     refitted = [line.split("\t") for line in information.splitlines() if line.startswith("refitted")]
     assert [row for _, row, _ in refitted] == ROWS and all(float(bound) < 0 for _, _, bound in refitted)
