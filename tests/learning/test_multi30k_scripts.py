@@ -90,7 +90,7 @@ def test_lstm_takes_the_same_way(environment):
     run("1_prepare.sh", environment)
     work = Path(environment["WORK"])
     before = {path: path.stat().st_mtime_ns for path in work.rglob("*.pt")}
-    lstm = {"ARCH": "lstm", "LR": "0.01", "WARMUP": "50"}
+    lstm = {"ARCH": "lstm", "LR": "0.01", "WARMUP": "20", "EPOCHS": "4", "CONVERGE": "10"}
     run("2_pretrain.sh", environment, **lstm)
     run("3_noise.sh", environment, **lstm)
     run("4_minimax.sh", environment, **lstm)
