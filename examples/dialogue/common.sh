@@ -29,7 +29,7 @@ DEVICE=${DEVICE:-}                   # --cpu leaves a GPU alone
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 ARCHS=${ARCHS:-lstm transformer}
 ROWS=${ROWS:-mle mmi ami-no-noise ami}  # Table 1
-MORE=${MORE-mmi-fixed ami-no-k ami-no-clip}  # Table 2, Figure 2
+MORE=${MORE-mmi-fixed ami-no-k ami-no-clip ami-no-noise-centred ami-centred}  # Table 2, Figure 2, K blind to length
 
 . "$DIALOGUE/../whole.sh"
 for tool in fairseq-ami fairseq-train fairseq-generate python; do
@@ -116,10 +116,12 @@ row() {  # sets OBJECTIVE (options of the row), UPDATES (all of its updates)
     ami) OBJECTIVE="--objective ami" ;;
     ami-no-k) OBJECTIVE="--objective ami --cosine-multiplier none" ;;
     ami-no-clip) OBJECTIVE="--objective ami --weight-clip-mode none" ;;
+    ami-no-noise-centred) OBJECTIVE="--objective ami --no-latent-noise --center-cosine" ;;
+    ami-centred) OBJECTIVE="--objective ami --center-cosine" ;;
     *) stop "there is no row '$1': choose from $ROWS $MORE" ;;
   esac
   case $1 in
-    ami | ami-no-k | ami-no-clip)
+    ami | ami-no-k | ami-no-clip | ami-centred)
       OBJECTIVE="$OBJECTIVE --noise-updates $NOISE_UPDATES"
       UPDATES=$((NOISE_UPDATES + CYCLES * (NOISE + cycle))) ;;
   esac
@@ -191,7 +193,8 @@ hypotheses() { grep '^H-' "$1" | sort -V | cut -f3; }  # of fairseq-generate, in
 systems() {  # sets SYSTEMS to NAME=FILE of all replies in $OUT, in the order of the table
   local arch row
   SYSTEMS=()
-  for arch in $ARCHS; do for row in mle mle-reranked mmi mmi-fixed ami-no-noise ami-no-k ami-no-clip ami; do
+  for arch in $ARCHS; do for row in mle mle-reranked mmi mmi-fixed ami-no-noise ami-no-noise-centred ami-no-k ami-no-clip \
+    ami ami-centred; do
     [ ! -s "$OUT/$arch-$row.txt" ] || SYSTEMS+=("$arch-$row=$OUT/$arch-$row.txt")
   done; done
   [ ${#SYSTEMS[@]} -gt 0 ] || stop "there are no replies in $OUT: run 3_train.sh and 5_score.sh first"
