@@ -29,7 +29,7 @@ DEVICE=${DEVICE:-}                   # --cpu leaves a GPU alone
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 ARCHS=${ARCHS:-lstm transformer}
 ROWS=${ROWS:-mle mmi ami-no-noise ami}  # Table 1
-MORE=${MORE-mmi-fixed ami-no-k ami-no-clip ami-no-noise-centred ami-centred}  # Table 2, Figure 2, K blind to length
+MORE=${MORE-mmi-fixed ami-no-k ami-no-clip ami-no-noise-centred ami-centred ami-no-noise-hinge ami-hinge}  # Table 2, Figure 2, and what helps AMI
 
 . "$DIALOGUE/../whole.sh"
 for tool in fairseq-ami fairseq-train fairseq-generate python; do
@@ -107,7 +107,7 @@ backward $BIN/backward context last"
 }
 
 row() {  # sets OBJECTIVE (options of the row), UPDATES (all of its updates)
-  local cycle=$((FORWARD + BACKWARD))
+  local cycle=$((FORWARD + BACKWARD)) strong="--center-cosine --adversarial-weight 1 --fake-loss hinge"
   UPDATES=$((CYCLES * cycle))
   case $1 in
     mle | mmi) OBJECTIVE="--objective $1" ;;
@@ -118,10 +118,12 @@ row() {  # sets OBJECTIVE (options of the row), UPDATES (all of its updates)
     ami-no-clip) OBJECTIVE="--objective ami --weight-clip-mode none" ;;
     ami-no-noise-centred) OBJECTIVE="--objective ami --no-latent-noise --center-cosine" ;;
     ami-centred) OBJECTIVE="--objective ami --center-cosine" ;;
+    ami-no-noise-hinge) OBJECTIVE="--objective ami --no-latent-noise $strong" ;;
+    ami-hinge) OBJECTIVE="--objective ami $strong" ;;
     *) stop "there is no row '$1': choose from $ROWS $MORE" ;;
   esac
   case $1 in
-    ami | ami-no-k | ami-no-clip | ami-centred)
+    ami | ami-no-k | ami-no-clip | ami-centred | ami-hinge)
       OBJECTIVE="$OBJECTIVE --noise-updates $NOISE_UPDATES"
       UPDATES=$((NOISE_UPDATES + CYCLES * (NOISE + cycle))) ;;
   esac
@@ -193,8 +195,8 @@ hypotheses() { grep '^H-' "$1" | sort -V | cut -f3; }  # of fairseq-generate, in
 systems() {  # sets SYSTEMS to NAME=FILE of all replies in $OUT, in the order of the table
   local arch row
   SYSTEMS=()
-  for arch in $ARCHS; do for row in mle mle-reranked mmi mmi-fixed ami-no-noise ami-no-noise-centred ami-no-k ami-no-clip \
-    ami ami-centred; do
+  for arch in $ARCHS; do for row in mle mle-reranked mmi mmi-fixed ami-no-noise ami-no-noise-centred \
+    ami-no-noise-hinge ami-no-k ami-no-clip ami ami-centred ami-hinge; do
     [ ! -s "$OUT/$arch-$row.txt" ] || SYSTEMS+=("$arch-$row=$OUT/$arch-$row.txt")
   done; done
   [ ${#SYSTEMS[@]} -gt 0 ] || stop "there are no replies in $OUT: run 3_train.sh and 5_score.sh first"
