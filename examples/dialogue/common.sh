@@ -106,7 +106,8 @@ pretrain() {  # both networks by maximum likelihood with stock fairseq; called a
 backward $BIN/backward context last"
 }
 
-row() {  # sets OBJECTIVE (options of the row), UPDATES (all of its updates)
+row() {  # sets OBJECTIVE (options of the row), UPDATES (all of its updates), and BACKWARD of a strong critic
+  case $1 in *-hinge) BACKWARD=$FORWARD ;; esac
   local cycle=$((FORWARD + BACKWARD)) strong="--center-cosine --adversarial-weight 1 --fake-loss hinge"
   UPDATES=$((CYCLES * cycle))
   case $1 in
@@ -241,7 +242,7 @@ refit() {
   local path=$RUNS/$1/checkpoint_last.pt refitted=$RUNS/refit.$1 figures=$RUNS/refit.$1.json
   if [ ! "$figures" -nt "$path" ]; then
     rm -rf "$refitted"
-    fairseq-ami export "$path" "$refitted.pt" --direction forward > "$refitted.log" 2>&1 || stop "see $refitted.log"
+    fairseq-ami export "$path" "$refitted.pt" --direction forward --overwrite > "$refitted.log" 2>&1 || stop "see $refitted.log"
     # shellcheck disable=SC2086
     pair "$refitted" $EXTRA --forward-checkpoint "$refitted.pt" --objective mmi --no-latent-noise --phase-cycle backward=1 \
       --weight-clip-mode none --disable-validation --max-update "$REFIT_UPDATES" >> "$refitted.log" 2>&1 ||

@@ -22,7 +22,10 @@ fairseq-ami bound "$BIN" --path "${named[@]}" --common-q "$first" --frozen-sampl
 for entry in "${named[@]}"; do
   name=${entry%%=*} checkpoint=${entry#*=}
   refitted=$WORK/information/$KIND$SRC-$TGT.$name
-  [ -s "$refitted.pt" ] || fairseq-ami export "$checkpoint" "$refitted.pt" --direction forward > "$refitted.export.log"
+  if [ ! "$refitted.pt" -nt "$checkpoint" ]; then  # none yet, or of a run that has gone on since
+    rm -rf "$refitted"
+    fairseq-ami export "$checkpoint" "$refitted.pt" --direction forward --overwrite > "$refitted.export.log"
+  fi
   # MMI's backward phase alone, without a box: Q ascends E[log Q(S|T')], P stands still
   (OBJECTIVE=mmi NOISE_UPDATES=0 RUN=$refitted
    EXTRA="--forward-checkpoint $refitted.pt --no-latent-noise --phase-cycle backward=1 --weight-clip-mode none --disable-validation"
