@@ -32,9 +32,9 @@ from systems import AMI_COMMON, STOCK_COMMON, both_sides, make_dictionary, ours,
 
 from fairseq_ami.data import reverse_sample
 from fairseq_ami.generation.policy import Policy
-from fairseq_ami.generation.random_streams import stream_keys
 from fairseq_ami.generation.sampler import sample
 from fairseq_ami.modules import dropout_off
+from fairseq_ami.random_streams import stream_keys
 
 SIZES = {
     "transformer": (

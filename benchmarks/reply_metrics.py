@@ -18,9 +18,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from fairseq_ami.metrics.comparison import column_entropies, compare, draw_times, ngram_matrix  # noqa: E402
 from fairseq_ami.metrics.embedding import embedding_scores  # noqa: E402
 from fairseq_ami.metrics.word_vectors import WordVectors  # noqa: E402
+from fairseq_ami.tools.replies.comparison import column_entropies, compare, draw_times, ngram_matrix  # noqa: E402
 
 VOCABULARY = 8000
 LOOPED_DRAWS = 5

@@ -94,9 +94,9 @@ def pair_batch(dictionary: Dictionary, count: int, length: int) -> Dict[str, Any
 
 def ours(network: Any, batch: Dict[str, Any], dictionary: Dictionary, length: int) -> Callable[[], Any]:
     from fairseq_ami.generation.policy import Policy
-    from fairseq_ami.generation.random_streams import stream_keys
     from fairseq_ami.generation.sampler import sample
     from fairseq_ami.modules import dropout_off
+    from fairseq_ami.random_streams import stream_keys
 
     inputs, end = batch["net_input"], dictionary.eos()
     keys = stream_keys(1, 0, 0, batch["id"].to(inputs["src_tokens"].device), 1)

@@ -20,8 +20,8 @@ from fairseq.data import Dictionary
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fairseq_ami.data import SentenceDataset  # noqa: E402
-from fairseq_ami.metrics.text_vae import Settings, measure  # noqa: E402
 from fairseq_ami.models.text_vae_lstm import TextVAELSTM, TextVAELSTMConfig  # noqa: E402
+from fairseq_ami.tools.text_vae.likelihood import Settings, measure  # noqa: E402
 
 
 class Sentences(list):

@@ -7,9 +7,9 @@ from fairseq import hub_utils
 
 from fairseq_ami.checkpoints import part_of, read_checkpoint
 from fairseq_ami.errors import AMIError
-from fairseq_ami.sharing.archives import unpacked
-from fairseq_ami.sharing.hub_interface import AMIHubInterface, Score
-from fairseq_ami.sharing.states import languages, pair_class
+from fairseq_ami.tools.sharing.archives import unpacked
+from fairseq_ami.tools.sharing.hub_interface import AMIHubInterface, Score
+from fairseq_ami.tools.sharing.states import languages, pair_class
 
 __all__ = ["AMIHubInterface", "Score", "from_pretrained"]
 

@@ -16,11 +16,11 @@ from scipy.stats import rankdata
 
 from fairseq_ami.cli.bound import load_pair, pair_task
 from fairseq_ami.criterions.ami_minimax import word_counts
-from fairseq_ami.criterions.rollout import backward_log_likelihood, roll_out
 from fairseq_ami.data import reverse_sample
 from fairseq_ami.generation.policy import Policy
-from fairseq_ami.metrics.information import sampler_settings
+from fairseq_ami.generation.rollout import backward_log_likelihood, roll_out
 from fairseq_ami.objectives import average_word, cosine_multiplier
+from fairseq_ami.tools.information.bounds import sampler_settings
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from corpus import entropy, global_information, write_corpus
 
 from fairseq_ami.errors import AMIError
-from fairseq_ami.metrics.ngram_lm import KenLM
+from fairseq_ami.tools.text_vae.ngram_lm import KenLM
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "toy"))
 from run_demo import Demo, fairseq  # noqa: E402

@@ -9,7 +9,7 @@ import torch
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.files import whole
-from fairseq_ami.sharing.averaging import average_checkpoints, last_checkpoints
+from fairseq_ami.tools.sharing.averaging import average_checkpoints, last_checkpoints
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

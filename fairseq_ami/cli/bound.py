@@ -15,10 +15,10 @@ from fairseq_ami.cli.texts import read_lines
 from fairseq_ami.errors import AMIError
 from fairseq_ami.files import write_text
 from fairseq_ami.metrics.decoded import vectors_of_words
-from fairseq_ami.metrics.information import measure, table
-from fairseq_ami.metrics.reconstruction import Reconstruction
 from fairseq_ami.metrics.word_vectors import train_vectors
 from fairseq_ami.models import PairedModel
+from fairseq_ami.tools.information.bounds import measure, table
+from fairseq_ami.tools.information.reconstruction import Reconstruction
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

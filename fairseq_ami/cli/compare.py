@@ -8,8 +8,8 @@ from fairseq_ami.cli.human_eval import add_texts, read_texts
 from fairseq_ami.cli.texts import aligned_lines
 from fairseq_ami.errors import AMIError
 from fairseq_ami.files import write_text
-from fairseq_ami.human_eval.sheet import draw_lines
-from fairseq_ami.human_eval.side_by_side import Example, as_html, as_markdown
+from fairseq_ami.tools.human_eval.sheet import draw_lines
+from fairseq_ami.tools.human_eval.side_by_side import Example, as_html, as_markdown
 
 HUMAN = "Human"  # the paper's name for the real replies
 

@@ -4,10 +4,10 @@ import argparse
 import os
 import re
 
-from fairseq_ami.data.dialogue_corpus import BACKWARD, CODES, REPORT, SPLITS, Settings, prepare, table
-from fairseq_ami.data.dialogue_readers import FORMATS
 from fairseq_ami.errors import AMIError
 from fairseq_ami.files import whole
+from fairseq_ami.tools.replies.corpus import BACKWARD, CODES, REPORT, SPLITS, Settings, prepare, table
+from fairseq_ami.tools.replies.readers import FORMATS
 
 FORMATS_HELP = (
     "parlai: `N text<TAB>reply` and persona lines (PersonaChat); dailydialog: a dialogue a line, __eou__ after each "

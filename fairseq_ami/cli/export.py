@@ -5,7 +5,7 @@ import logging
 import sys
 
 from fairseq_ami.models.paired import DIRECTIONS
-from fairseq_ami.sharing.bundle import TOKENIZERS, export
+from fairseq_ami.tools.sharing.bundle import TOKENIZERS, export
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

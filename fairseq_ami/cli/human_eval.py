@@ -13,10 +13,10 @@ from fairseq_ami.cli.arguments import positive
 from fairseq_ami.cli.texts import aligned_lines, plain, read_lines, warn_of_subwords
 from fairseq_ami.errors import AMIError
 from fairseq_ami.files import whole, write_text
-from fairseq_ami.human_eval.answers import read_answers, read_key
-from fairseq_ami.human_eval.page import render_page, render_sheet
-from fairseq_ami.human_eval.scoring import PairScore, score
-from fairseq_ami.human_eval.sheet import Item, Pair, draw_items, make_key, turns_of
+from fairseq_ami.tools.human_eval.answers import read_answers, read_key
+from fairseq_ami.tools.human_eval.page import render_page, render_sheet
+from fairseq_ami.tools.human_eval.scoring import PairScore, score
+from fairseq_ami.tools.human_eval.sheet import Item, Pair, draw_items, make_key, turns_of
 
 QUESTION = "Which of the two replies is better?"
 SEPARATOR = "__eou__"

@@ -14,8 +14,8 @@ from fairseq_ami.cli.arguments import at_least
 from fairseq_ami.cli.texts import aligned_lines, markdown, plain, read_lines, warn_of_subwords
 from fairseq_ami.errors import AMIError
 from fairseq_ami.files import write_text
-from fairseq_ami.metrics.comparison import Comparison, Estimate, compare
 from fairseq_ami.metrics.word_vectors import WordVectors, read_vectors, train_vectors
+from fairseq_ami.tools.replies.comparison import Comparison, Estimate, compare
 
 DIGITS = {"bleu": 2, "length": 2, "average": 3, "greedy": 3, "extrema": 3, "ent_4": 3}  # of the others: 4
 

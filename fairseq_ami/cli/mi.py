@@ -16,8 +16,8 @@ from tqdm import tqdm
 from fairseq_ami.cli.arguments import above_zero, fraction, positive
 from fairseq_ami.errors import AMIError
 from fairseq_ami.files import write_text
-from fairseq_ami.metrics.estimation import ESTIMATORS, Estimate, EstimationSettings, estimate, part_sizes
 from fairseq_ami.modules.critics import CRITICS
+from fairseq_ami.tools.information.estimation import ESTIMATORS, Estimate, EstimationSettings, estimate, part_sizes
 
 DEFAULTS = EstimationSettings()
 

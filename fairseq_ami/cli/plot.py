@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from fairseq_ami.cli.arguments import positive
 from fairseq_ami.errors import AMIError
-from fairseq_ami.figures import latent, training
-from fairseq_ami.figures.canvas import check_path, save
+from fairseq_ami.tools.figures import latent, training
+from fairseq_ami.tools.figures.canvas import check_path, save
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,8 +79,8 @@ def plot_latent(args: argparse.Namespace) -> int:
     """
     from fairseq_ami.cli.text_vae import check_checkpoint, load
     from fairseq_ami.data.sentences import SentenceDataset
-    from fairseq_ami.generation.latent_space import posteriors
-    from fairseq_ami.metrics.text_vae import check_lengths
+    from fairseq_ami.tools.text_vae.likelihood import check_lengths
+    from fairseq_ami.tools.text_vae.space import posteriors
 
     check_checkpoint(args.checkpoint, args.data)
     model, task = load(args.checkpoint, args)

@@ -19,8 +19,8 @@ import fairseq_ami
 from fairseq_ami.data.dialogue import CONTEXT, HISTORY, LAST, REPLY
 from fairseq_ami.errors import AMIError
 from fairseq_ami.files import write_text
-from fairseq_ami.generation.mmi_decoder import MMIDecoder, Row, Scored, compare
-from fairseq_ami.generation.reranking import SCORES, Tuned, picked, tune
+from fairseq_ami.tools.reranking.decoder import MMIDecoder, Row, Scored, compare
+from fairseq_ami.tools.reranking.scores import SCORES, Tuned, picked, tune
 
 TASKS = ("ami_translation", "ami_dialog")
 DEFAULT_GRID = "0,0.05,0.1,0.15,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1,1.5,2"

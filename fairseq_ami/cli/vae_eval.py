@@ -15,10 +15,15 @@ from fairseq_ami.cli.arguments import at_least
 from fairseq_ami.cli.text_vae import check_checkpoint, load
 from fairseq_ami.errors import AMIError
 from fairseq_ami.files import write_text
-from fairseq_ami.metrics.generated_text import METHODS, GeneratedTextJudge, dataset_sentences, sentences_from_prior
-from fairseq_ami.metrics.ngram_lm import KenLM, NGramError, temporary_folder
-from fairseq_ami.metrics.text_vae import Settings, measure
-from fairseq_ami.metrics.text_vae_report import Row, tables
+from fairseq_ami.tools.text_vae.generated_text import (
+    METHODS,
+    GeneratedTextJudge,
+    dataset_sentences,
+    sentences_from_prior,
+)
+from fairseq_ami.tools.text_vae.likelihood import Settings, measure
+from fairseq_ami.tools.text_vae.ngram_lm import KenLM, NGramError, temporary_folder
+from fairseq_ami.tools.text_vae.report import Row, tables
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -16,7 +16,7 @@ from fairseq_ami.cli.text_vae import check_checkpoint, load
 from fairseq_ami.errors import AMIError
 from fairseq_ami.files import write_text
 from fairseq_ami.generation.latent_decoding import METHODS, DecodingOptions
-from fairseq_ami.generation.latent_studies import LatentStudies
+from fairseq_ami.tools.text_vae.studies import LatentStudies
 
 logger = logging.getLogger(__name__)
 

@@ -7,14 +7,14 @@ import torch
 from fairseq.criterions import FairseqCriterion, register_criterion
 from torch import Tensor
 
-from fairseq_ami.criterions.config import PLAYERS, AMIMinimaxConfig
-from fairseq_ami.criterions.infomax import sentence_information
-from fairseq_ami.criterions.report import log_metrics
-from fairseq_ami.criterions.rollout import Rollout, SamplerSettings, backward_log_likelihood, roll_out, sample_sums
-from fairseq_ami.criterions.validation import evaluate_pair
+from fairseq_ami.criterions.ami_config import PLAYERS, AMIMinimaxConfig
+from fairseq_ami.criterions.ami_infomax import sentence_information
+from fairseq_ami.criterions.ami_report import log_metrics
+from fairseq_ami.criterions.ami_validation import evaluate_pair
 from fairseq_ami.data import reverse_sample
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.policy import Policy
+from fairseq_ami.generation.rollout import Rollout, SamplerSettings, backward_log_likelihood, roll_out, sample_sums
 from fairseq_ami.modules import dropout_off
 from fairseq_ami.objectives import (
     advantages,

@@ -12,7 +12,6 @@ from torch import Tensor
 from fairseq_ami.criterions.vae_config import VAEMineConfig
 from fairseq_ami.criterions.vae_report import log_vae_metrics
 from fairseq_ami.errors import AMIError
-from fairseq_ami.generation.random_streams import normal, stream_keys
 from fairseq_ami.metrics.latent import aggregate
 from fairseq_ami.modules import DiagonalGaussian
 from fairseq_ami.objectives.divergences import free_bits_kl, maximum_mean_discrepancy
@@ -24,11 +23,11 @@ from fairseq_ami.objectives.mutual_information import (
     nwj,
     tangent_bound,
 )
+from fairseq_ami.random_streams import VALIDATION_UPDATE, Stream, normal, stream_keys
 
 logger = logging.getLogger(__name__)
 
-# what a stream of random numbers is for
-POSTERIOR, PRIOR, WORDS = range(101, 104)
+STREAMS = (Stream.VAE_POSTERIOR, Stream.VAE_PRIOR, Stream.VAE_WORDS)
 # what may stand in the place of the paper's bound: (scores, negatives) -> what is ascended
 OTHER_ESTIMATORS = {
     "dv": donsker_varadhan,
@@ -36,8 +35,6 @@ OTHER_ESTIMATORS = {
     "infonce": lambda scores, negatives: info_nce(scores),
     "js": lambda scores, negatives: jensen_shannon(scores, negatives)[0],
 }
-# validation draws from streams of its own, the same at every validation
-VALIDATION_UPDATE = -1
 
 
 @dataclass(frozen=True)
@@ -107,14 +104,14 @@ class VAEMineELBO(FairseqCriterion):
         tokens, size = sample["target"], len(sample["id"])
         log: Dict[str, Any] = {"ntokens": sample["ntokens"], "nsentences": size}
         update = VALIDATION_UPDATE if step is None else step.update
-        keys = {name: stream_keys(self.cfg.seed, update, name, sample["id"], 1) for name in (POSTERIOR, PRIOR, WORDS)}
-        hide = model.hidden_words(tokens, keys[WORDS])
+        keys = {stream: stream_keys(self.cfg.seed, update, stream, sample["id"], 1) for stream in STREAMS}
+        hide = model.hidden_words(tokens, keys[Stream.VAE_WORDS])
         if model.latent_dim == 0:
             loss = reconstruction = -model.log_likelihood(tokens, hide=hide).sum()
             kl = reconstruction.new_zeros(())
         else:
             posterior, features = model.posterior(tokens)
-            z = posterior.sample(self._noise(keys[POSTERIOR], model.latent_dim))
+            z = posterior.sample(self._noise(keys[Stream.VAE_POSTERIOR], model.latent_dim))
             reconstruction = -model.log_likelihood(tokens, z, hide).sum()
             kl = posterior.kl().sum()
             if step is None:
@@ -122,7 +119,7 @@ class VAEMineELBO(FairseqCriterion):
                 self._measure(model, posterior, features, z, log)
             else:
                 loss = reconstruction + step.kl_weight * self._kl_term(posterior, size)
-                loss = loss + self._regularisers(model, tokens, features, z, keys[PRIOR], step, log)
+                loss = loss + self._regularisers(model, tokens, features, z, keys[Stream.VAE_PRIOR], step, log)
         log.update(reconstruction=reconstruction.detach(), kl=kl.detach(), loss=loss.detach(), sample_size=size)
         return loss, size, log
 

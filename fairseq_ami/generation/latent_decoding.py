@@ -65,7 +65,7 @@ def generate(
         z: shape (rows, latent).
         max_len: the most words in a sentence, the end symbol not counted; a longer one is cut.
         method: ``greedy``, ``sample`` or ``beam``.
-        keys: of the rows' random streams (:func:`fairseq_ami.generation.random_streams.stream_keys`), shape (rows,):
+        keys: of the rows' random streams (:func:`fairseq_ami.random_streams.stream_keys`), shape (rows,):
             a row's sample depends on its z and key alone. Without them they are drawn from torch's generator.
         batch_size: sentences (``beam``: hypotheses) that are decoded at a time.
 

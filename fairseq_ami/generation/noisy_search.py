@@ -7,10 +7,8 @@ from fairseq.sequence_generator import EnsembleModel, SequenceGenerator
 from torch import Tensor
 
 from fairseq_ami.errors import AMIError
-from fairseq_ami.generation.random_streams import stream_keys
 from fairseq_ami.models.paired import PairedModel
-
-GENERATION_STREAM = 2
+from fairseq_ami.random_streams import Stream, stream_keys
 
 
 class _NoisyEnsemble(EnsembleModel):
@@ -59,7 +57,7 @@ class NoisySearch:
     def generate(self, models: List[Any], sample: Dict[str, Any], **kwargs: Any) -> List[List[Dict[str, Tensor]]]:
         """One hypothesis a draw for each source, best score first."""
         ids = sample["id"].to(sample["net_input"]["src_tokens"].device)
-        keys = stream_keys(self.seed, 0, GENERATION_STREAM, ids, self.draws).view(-1, self.draws)
+        keys = stream_keys(self.seed, 0, Stream.SEARCH_NOISE, ids, self.draws).view(-1, self.draws)
         found: List[List[Dict[str, Tensor]]] = [[] for _ in range(len(ids))]
         for draw in range(self.draws):
             self.generator.model.keys = keys[:, draw]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fairseq_ami.generation.policy import Policy
-from fairseq_ami.generation.random_streams import uniform
+from fairseq_ami.random_streams import uniform
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from fairseq.models import lstm as stock
 from fairseq.models import register_model, register_model_architecture
 from torch import Tensor
 
-from fairseq_ami.models.latent import LSTMLatent
+from fairseq_ami.models.explicit_settings import remember_explicit
+from fairseq_ami.models.pair_latent import LSTMLatent
 from fairseq_ami.models.paired import PairedModel, add_pair_args, pair_defaults
-from fairseq_ami.models.settings import remember_explicit
 
 
 @register_model("ami_lstm")

@@ -5,9 +5,9 @@ from typing import Any, Callable
 from fairseq.models import register_model, register_model_architecture
 from fairseq.models.transformer import transformer_legacy as stock
 
-from fairseq_ami.models.latent import TransformerLatent
+from fairseq_ami.models.explicit_settings import remember_explicit
+from fairseq_ami.models.pair_latent import TransformerLatent
 from fairseq_ami.models.paired import PairedModel, add_pair_args, pair_defaults
-from fairseq_ami.models.settings import remember_explicit
 
 
 @register_model("ami_transformer")

@@ -8,7 +8,7 @@ from fairseq.models.transformer import TransformerConfig, TransformerEncoder
 from fairseq.models.transformer import transformer_legacy as stock
 from torch import Tensor
 
-from fairseq_ami.models.latent import TransformerLatent
+from fairseq_ami.models.pair_latent import TransformerLatent
 from fairseq_ami.modules import LatentNoise
 
 

@@ -15,10 +15,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor
 
 from fairseq_ami.errors import AMIError
-from fairseq_ami.generation.random_streams import normal
 from fairseq_ami.models.pretrained import load_network_weights, network_settings
 from fairseq_ami.modules import InfoMaxHeads, LatentNoise, root_mean_square
 from fairseq_ami.objectives import token_log_likelihood
+from fairseq_ami.random_streams import normal
 
 logger = logging.getLogger(__name__)
 
@@ -173,13 +173,6 @@ class PairedModel(BaseFairseqModel):
             if path:
                 load_network_weights(getattr(self, f"{name}_model"), path, name)
                 logger.info("%s network: weights of %s", name, path)
-
-    @classmethod
-    def from_pretrained(cls, model_name_or_path: str, *args: Any, **kwargs: Any) -> Any:
-        """A loaded pair with its text interface; see :func:`fairseq_ami.hub.from_pretrained`."""
-        from fairseq_ami.hub import from_pretrained  # the interface knows the models, not they it
-
-        return from_pretrained(model_name_or_path, *args, **kwargs)
 
     # ------------------------------------------------------------------ players
 

@@ -7,7 +7,7 @@ from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY
 
 from fairseq_ami.checkpoints import first_line, part_of, read_checkpoint
 from fairseq_ami.errors import AMIError
-from fairseq_ami.models.settings import FREE_SETTINGS, explicit
+from fairseq_ami.models.explicit_settings import FREE_SETTINGS, explicit
 
 
 def setting_names(network_class: Any) -> List[str]:

@@ -11,9 +11,9 @@ from fairseq.models import BaseFairseqModel
 from torch import Tensor, nn
 
 from fairseq_ami.errors import AMIError
-from fairseq_ami.generation.random_streams import uniform
 from fairseq_ami.modules import DiagonalGaussian
 from fairseq_ami.modules.critics import CRITICS, build_critic
+from fairseq_ami.random_streams import uniform
 
 PLAYERS = ("encoder", "decoder", "critic")
 

@@ -11,7 +11,7 @@ from fairseq_ami.data.dialogue import CONTEXT, LAST, SEPARATOR, DialogueDataset,
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.paired import PairedModel
 from fairseq_ami.tasks.ami_translation import AMITranslation, AMITranslationConfig
-from fairseq_ami.tasks.replies import ReplySettings, ReplyValidation, generation_args
+from fairseq_ami.training.replies import ReplySettings, ReplyValidation, generation_args
 
 
 @dataclass

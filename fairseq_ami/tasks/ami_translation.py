@@ -19,9 +19,9 @@ from fairseq_ami.generation.noisy_search import NoisySearch
 from fairseq_ami.models.paired import PairedModel
 from fairseq_ami.optim import AMIPhased, RunningStatistics, phased
 from fairseq_ami.schedules import PLAYERS, PRETRAIN, PhaseSchedule, parse_phase_cycle
-from fairseq_ami.tasks import patience, start
-from fairseq_ami.tasks.exchange import fit_buffer
-from fairseq_ami.tasks.settings import RunSettings, check_settings
+from fairseq_ami.training import patience, start
+from fairseq_ami.training.exchange import fit_buffer
+from fairseq_ami.training.settings import RunSettings, check_settings
 
 logger = logging.getLogger(__name__)
 

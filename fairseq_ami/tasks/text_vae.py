@@ -25,9 +25,9 @@ from fairseq_ami.models.warm_start import start_from_language_model
 from fairseq_ami.optim import AMIPhased, LaggingSchedule, RunningStatistics, phased
 from fairseq_ami.optim.lagging import JOINT, STEPPED
 from fairseq_ami.schedules import Annealing
-from fairseq_ami.tasks import patience, start
-from fairseq_ami.tasks.exchange import fit_buffer
-from fairseq_ami.tasks.settings import RunSettings, check_settings
+from fairseq_ami.training import patience, start
+from fairseq_ami.training.exchange import fit_buffer
+from fairseq_ami.training.settings import RunSettings, check_settings
 
 logger = logging.getLogger(__name__)
 

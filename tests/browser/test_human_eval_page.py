@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from fairseq_ami import cli
-from fairseq_ami.human_eval.sheet import ANSWERS
+from fairseq_ami.tools.human_eval.sheet import ANSWERS
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `browser`)")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")

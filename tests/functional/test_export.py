@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 
 from fairseq_ami import cli
 from fairseq_ami.checkpoints import read_checkpoint
-from fairseq_ami.sharing import bundle
-from fairseq_ami.sharing.bundle import export
+from fairseq_ami.tools.sharing import bundle
+from fairseq_ami.tools.sharing.bundle import export
 
 KINDS = ("transformer", "lstm")
 

@@ -15,7 +15,7 @@ from functional.export_fixtures import LANGUAGES, column, generate, lines, train
 from fairseq_ami.errors import AMIError
 from fairseq_ami.hub import AMIHubInterface, from_pretrained
 from fairseq_ami.models import PairedModel
-from fairseq_ami.sharing.bundle import export
+from fairseq_ami.tools.sharing.bundle import export
 
 KINDS = ("transformer", "lstm")
 DIRECTIONS = ("forward", "backward")
@@ -104,7 +104,7 @@ def test_samples_depend_on_seed_noise_and_nothing_else(hubs, text, kind):
 def test_folder_with_text_processing(pair, home, data, hubs, text, tmp_path):
     codes = write_codes(tmp_path / "codes.txt")
     out = export(str(pair), str(tmp_path / "pair"), pair=True, bpe_codes=str(codes), tokenizer="moses")
-    hub = PairedModel.from_pretrained(out)
+    hub = from_pretrained(out)
     assert isinstance(hub, AMIHubInterface)
     assert hub.translate(text["en"], max_len_b=20) == hubs["transformer"].translate(text["en"], max_len_b=20)
     assert hub.score("s1.", "t1").tokens == ["t1", "</s>"]

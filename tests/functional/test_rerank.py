@@ -12,7 +12,7 @@ from functional.commands import PLUGIN, run
 from functional.corpus import pairs, write_pairs
 
 from fairseq_ami import cli
-from fairseq_ami.generation.mmi_decoder import MMIDecoder
+from fairseq_ami.tools.reranking.decoder import MMIDecoder
 
 BEAM = 4
 ALL_SENTENCES = ["--required-batch-size-multiple", 1, "--num-workers", 0]

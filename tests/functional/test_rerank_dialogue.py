@@ -13,9 +13,9 @@ from functional.test_ami_dialog import decode, folder, pair, stock  # noqa: F401
 
 from fairseq_ami import cli
 from fairseq_ami.cli import rerank as verb
-from fairseq_ami.generation.mmi_decoder import MMIDecoder
-from fairseq_ami.generation.nbest import Candidates, Hypothesis
-from fairseq_ami.generation.reranking import _read
+from fairseq_ami.tools.reranking.decoder import MMIDecoder
+from fairseq_ami.tools.reranking.nbest import Candidates, Hypothesis
+from fairseq_ami.tools.reranking.scores import _read
 
 BEAM = 4
 SEARCH = ["--beam", BEAM, "--nbest", BEAM, "--max-len-b", 8, "--cpu", "--max-tokens", 60]

@@ -12,9 +12,9 @@ from functional.test_dialogue_validation import cosine_of_sums, vectors  # noqa:
 
 from fairseq_ami import cli
 from fairseq_ami.cli.bound import load_pair, pair_task
-from fairseq_ami.criterions.rollout import roll_out
-from fairseq_ami.criterions.validation import VALIDATION_UPDATE
-from fairseq_ami.metrics.information import sampler_settings
+from fairseq_ami.generation.rollout import roll_out
+from fairseq_ami.random_streams import VALIDATION_UPDATE
+from fairseq_ami.tools.information.bounds import sampler_settings
 
 SEARCH = ["--beam", 2, "--max-len-a", 1.5, "--max-len-b", 10, "--cpu", "--num-workers", 0, "--user-dir", PLUGIN]
 

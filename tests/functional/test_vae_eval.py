@@ -13,7 +13,7 @@ from functional.settings import COMMON
 
 from fairseq_ami import cli
 from fairseq_ami.errors import AMIError
-from fairseq_ami.metrics.ngram_lm import KenLM
+from fairseq_ami.tools.text_vae.ngram_lm import KenLM
 
 SIZES = ["--embed-dim", 12, "--hidden-size", 12, "--max-target-positions", 9, "--dropout", 0.3]
 VAE = ["--arch", "text_vae_lstm_tiny", *SIZES, "--critic", "concat", "--critic-hidden", 8, "--mi-weight", 1]

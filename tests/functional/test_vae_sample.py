@@ -12,7 +12,7 @@ from functional.settings import COMMON
 from sklearn.metrics.pairwise import cosine_similarity
 
 from fairseq_ami import cli
-from fairseq_ami.metrics.generated_text import sentences_from_prior
+from fairseq_ami.tools.text_vae.generated_text import sentences_from_prior
 
 SIZES = ["--embed-dim", 12, "--hidden-size", 12, "--max-target-positions", 12, "--dropout", 0.3]
 

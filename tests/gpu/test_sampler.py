@@ -8,8 +8,8 @@ from gpu.device import DEVICE
 from unit.tiny import make_batch, make_criterion, make_pair, make_task
 
 from fairseq_ami.criterions.ami_minimax import Step
-from fairseq_ami.criterions.rollout import roll_out
-from fairseq_ami.generation.random_streams import normal, stream_keys, uniform
+from fairseq_ami.generation.rollout import roll_out
+from fairseq_ami.random_streams import normal, stream_keys, uniform
 
 PAIRS = [([row % 3, (row // 3) % 3, 1, 2][: 2 + row % 3], [row % 2] * (1 + row % 3)) for row in range(24)]
 ARCHS = ["ami_transformer", "ami_lstm"]

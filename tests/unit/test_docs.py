@@ -13,7 +13,7 @@ PAGES = [str(path.relative_to(ROOT)) for top in ("*.md", "docs/*.md", "examples/
 MAP = (ROOT / "docs" / "paper_map.md").read_text()
 NAMES = sorted(set(re.findall(r"`((?:[a-z_]+\.)+[A-Za-z_]+)`", MAP)) - {"fairseq_ami"})
 TRAPS = (ROOT / "docs" / "traps.md").read_text()
-TESTS = sorted(set(re.findall(r"`((?:unit|functional|learning|gpu)/\w+\.py)[`:]", MAP + TRAPS)))
+TESTS = sorted(set(re.findall(r"`((?:unit|functional|learning|gpu)/[\w/]+\.py)[`:]", MAP + TRAPS)))
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.endswith(".py")])
@@ -63,7 +63,7 @@ def test_options_of_the_readme():
 
     from fairseq.dataclass.utils import gen_parser_from_dataclass
 
-    from fairseq_ami.criterions.config import AMIMinimaxConfig
+    from fairseq_ami.criterions.ami_config import AMIMinimaxConfig
     from fairseq_ami.models.paired import add_pair_args
     from fairseq_ami.optim.ami_phased import AMIPhasedConfig
     from fairseq_ami.tasks.ami_translation import AMITranslationConfig

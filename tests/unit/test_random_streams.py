@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
-from fairseq_ami.generation.random_streams import normal, stream_keys, uniform
+from fairseq_ami.random_streams import normal, stream_keys, uniform
 
 MASK = 2**64 - 1
 GOLDEN = 0x9E3779B97F4A7C15

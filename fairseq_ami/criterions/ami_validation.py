@@ -1,0 +1,87 @@
+"""Validation of both networks: likelihoods on real pairs, and the VIM bound on sampled ones."""
+
+import contextlib
+from dataclasses import replace
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+
+from torch import Tensor
+
+from fairseq_ami.generation.policy import Policy
+from fairseq_ami.generation.rollout import (
+    Rollout,
+    SamplerSettings,
+    backward_log_likelihood,
+    roll_out,
+    sample_sums,
+)
+from fairseq_ami.random_streams import VALIDATION_UPDATE
+
+
+@contextlib.contextmanager
+def weights_replaced(network: Any, weights: List[Tensor]) -> Iterator[None]:
+    """Let *network* compute with *weights* (in the order of its parameters) inside the block."""
+    parameters = list(network.parameters())
+    saved = [parameter.data for parameter in parameters]
+    try:
+        for parameter, weight in zip(parameters, weights):
+            parameter.data = weight.to(parameter.dtype)
+        yield
+    finally:
+        for parameter, data in zip(parameters, saved):
+            parameter.data = data
+
+
+def evaluate_pair(
+    model: Any,
+    sample: Dict[str, Any],
+    reverse: Dict[str, Any],
+    sampling: Optional[SamplerSettings],
+    multiplier: Callable[[Any, Dict, Rollout], Tensor],
+    common: Optional[List[Tensor]],
+    log: Dict[str, Any],
+) -> Tuple[Tensor, int]:
+    """NLL of real pairs under both networks; E[log Q(S|T')] (equation 3) under the own and the common Q.
+
+    T' is drawn from P(.|S) without latent noise, one sample a source.
+
+    Args:
+        model: the pair, in eval mode.
+        sample, reverse: the batch in both directions.
+        sampling: None leaves the bound out.
+        multiplier: K(T') of a rollout.
+        common: weights of the frozen common Q; None while it is still the model's own.
+        log: receives the sums.
+
+    Returns:
+        Negative log-likelihood of the forward network, summed, and the number of target tokens.
+    """
+    nll = -model.log_likelihood(model.forward_model, sample["net_input"], sample["target"]).sum()
+    log["valid_nll"] = nll
+    real = model.log_likelihood(model.backward_model, reverse["net_input"], reverse["target"])
+    log["backward_nll_real"] = -real.sum()
+    log["backward_nll_real_tokens"] = reverse["ntokens"]
+    if sampling is not None:
+        _bound(model, sample, reverse, sampling, multiplier, common, log)
+    return nll, sample["ntokens"]
+
+
+def _bound(model, sample, reverse, sampling, multiplier, common, log) -> None:
+    # the bound is of P itself, whatever temperature or truncation the training samples are drawn with
+    one = replace(sampling, policy=Policy(sampling.policy.banned), kind="ancestral", num_samples=1)
+    rollout = roll_out(model, sample, one, VALIDATION_UPDATE, noise=False, score=True)
+    tokens = rollout.samples.tokens
+    log_q = backward_log_likelihood(model, tokens, reverse, sampling.pad).sum()
+    other = log_q
+    if common is not None:
+        with weights_replaced(model.backward_model, common):
+            other = backward_log_likelihood(model, tokens, reverse, sampling.pad).sum()
+    log.update(
+        log_q_sum=log_q,
+        log_q_common_sum=other,
+        log_q_tokens=reverse["ntokens"],
+        reward_count=len(sample["id"]),
+        multiplier_sum=multiplier(model, sample, rollout).sum(),
+        backward_nll_fake=-log_q,
+        backward_nll_fake_tokens=reverse["ntokens"],
+        **sample_sums(rollout, sample, sampling),
+    )

@@ -1,0 +1,89 @@
+"""Random numbers that depend on the sentence, not on the batch it happens to be in.
+
+Every number is a hash of (seed, update, stream, sentence id, sample index, position): the same
+samples are drawn whatever the batch layout, the number of workers or the device, and after a resume.
+"""
+
+import math
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+VALIDATION_UPDATE = -1  # the "update" of validation: its samples are the same every time, and no update's
+
+
+class Stream(IntEnum):
+    """Every use of random numbers has a stream of its own, so that no two uses draw the same numbers."""
+
+    TOKENS = 0  # words of T'
+    NOISE = 1  # latent noise of T'
+    SEARCH_NOISE = 2  # latent noise of a search (--latent-noise-draws)
+    RECONSTRUCTED_WORDS = 10
+    INTERPOLATED_WORDS = 11
+    VAE_POSTERIOR = 101  # training of a text VAE: z ~ q(z|x)
+    VAE_PRIOR = 102  # z ~ p(z)
+    VAE_WORDS = 103  # words that its decoder does not see
+    EVAL_POSTERIOR = 201  # evaluation of a text VAE
+    EVAL_IMPORTANCE = 202
+    EVAL_PRIOR = 203
+    EVAL_WORDS = 204
+
+
+# the mixing constants of SplitMix64 (Steele, Lea and Flood, 2014), as signed 64-bit integers
+_GOLDEN = -7046029254386353131
+_MIX_1 = -4658895280553007687
+_MIX_2 = -7723592293110705685
+
+
+def _shift_right(x: Tensor, bits: int) -> Tensor:
+    """Logical shift: torch's ``>>`` copies the sign bit."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _wrap(number: int) -> int:
+    """A Python integer as a signed 64-bit one."""
+    return (number + 2**63) % 2**64 - 2**63
+
+
+def _mix(x: Tensor) -> Tensor:
+    x = (x ^ _shift_right(x, 30)) * _MIX_1
+    x = (x ^ _shift_right(x, 27)) * _MIX_2
+    return x ^ _shift_right(x, 31)
+
+
+def stream_keys(seed: int, update: int, stream: int, ids: Tensor, num_samples: int) -> Tensor:
+    """One 64-bit key for each sample of each sentence.
+
+    Args:
+        ids: sentence ids, shape (batch,).
+        num_samples: samples a sentence; those of one sentence are neighbours.
+
+    Returns:
+        int64 keys, shape (batch * num_samples,).
+    """
+    key = torch.zeros_like(ids, dtype=torch.int64)
+    for part in (seed, update, stream):
+        key = _mix(key + _wrap(_GOLDEN * (int(part) + 1)))
+    key = _mix(key + _GOLDEN * (ids.long() + 1))
+    samples = torch.arange(1, num_samples + 1, device=ids.device)
+    return _mix(key.unsqueeze(1) + _GOLDEN * samples).reshape(-1)
+
+
+def uniform(keys: Tensor, count: int) -> Tensor:
+    """Numbers strictly inside (0, 1), float32, shape (len(keys), count)."""
+    counter = torch.arange(1, count + 1, device=keys.device)
+    bits = _mix(keys.unsqueeze(1) + _GOLDEN * counter)
+    return (_shift_right(bits, 41).float() + 0.5) * 2.0**-23
+
+
+def normal(keys: Tensor, positions: int, channels: int) -> Tensor:
+    """Standard normal numbers (Box and Muller, 1958), float32, shape (len(keys), positions, channels).
+
+    The numbers of a position do not depend on how many positions are asked for.
+    """
+    half = (channels + 1) // 2
+    u = uniform(keys, positions * 2 * half).view(len(keys), positions, 2 * half)
+    radius = (-2.0 * u[..., :half].log()).sqrt()
+    angle = 2.0 * math.pi * u[..., half:]
+    return torch.cat([radius * angle.cos(), radius * angle.sin()], dim=2)[..., :channels]

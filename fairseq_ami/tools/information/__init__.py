@@ -1,0 +1,1 @@
+"""How much samples tell about their sources: bounds, gaps, estimates."""

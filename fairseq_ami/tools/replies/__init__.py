@@ -1,0 +1,1 @@
+"""Dialogue corpora, and the comparison of systems' replies."""

@@ -1,0 +1,1 @@
+"""N-best lists scored by the backward network: MMI decoding."""

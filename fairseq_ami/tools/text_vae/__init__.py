@@ -1,0 +1,1 @@
+"""Studies of trained text VAEs: likelihood, generated text, the latent space."""

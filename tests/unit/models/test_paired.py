@@ -1,0 +1,256 @@
+"""The pair of networks: exactly the stock networks without noise, directions, players, noise."""
+
+from argparse import Namespace
+
+import pytest
+import torch
+from fairseq.models.lstm import LSTMModel
+from fairseq.models.transformer import TransformerModel
+from unit.tiny import dictionary, make_batch, make_pair, make_task
+
+from fairseq_ami.criterions.ami_validation import weights_replaced
+from fairseq_ami.errors import AMIError
+from fairseq_ami.models.paired import repeat_rows
+from fairseq_ami.modules import dropout_off
+from fairseq_ami.random_streams import stream_keys
+
+ARCHS = ["ami_transformer", "ami_lstm"]
+STOCK = {"ami_transformer": TransformerModel, "ami_lstm": LSTMModel}
+PAIRS = [([0, 2, 1, 1], [0]), ([1], [0, 1, 1]), ([2, 0], [1])]
+
+
+def stock_network(model, name, arch, task):
+    """fairseq's own model with the settings and weights of one network of the pair."""
+    if name == "backward":
+        task = make_task(2, 3)
+    settings = model.args_of_test.network_settings[name]
+    network = STOCK[arch].build_model(Namespace(**settings), task)
+    network.load_state_dict(getattr(model, f"{name}_model").state_dict(), strict=True)
+    return network
+
+
+# ------------------------------------------------------------------ the plain networks
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("arch", ARCHS)
+def test_without_noise_it_is_the_stock_network_bit_for_bit(task, arch, training):
+    """Same logits, in both directions; weights fit strictly."""
+    model = make_pair(task, arch=arch).train(training)
+    batch = make_batch(task, [PAIRS[0], PAIRS[2], PAIRS[1]])
+    stock = stock_network(model, "forward", arch, task).train(training)
+    assert torch.equal(model(**batch["net_input"])[0], stock(**batch["net_input"])[0])
+    assert torch.equal(model.run(model.forward_model, batch["net_input"]), stock(**batch["net_input"])[0])
+
+    back = make_batch(make_task(2, 3), [(target, source) for source, target in PAIRS])
+    stock = stock_network(model, "backward", arch, task).train(training)
+    assert torch.equal(model.run(model.backward_model, back["net_input"]), stock(**back["net_input"])[0])
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_rows_need_not_be_sorted_by_length(task, arch):
+    """Reversed batches and samples come in any order: each row has its own result."""
+    model = make_pair(task, arch=arch)
+    inputs = make_batch(task, PAIRS)["net_input"]
+    order = torch.tensor([2, 0, 1])
+    mixed = {key: value[order] for key, value in inputs.items()}
+    net = model.forward_model
+    assert torch.allclose(model.run(net, mixed), model.run(net, inputs)[order], atol=1e-6)
+    assert torch.allclose(model(**mixed)[0], model(**inputs)[0][order], atol=1e-6)
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_normalized_probabilities_are_the_stock_ones(task, arch):
+    """What generators and criterions of fairseq ask for."""
+    model = make_pair(task, arch=arch)
+    inputs = make_batch(task, PAIRS)["net_input"]
+    out = model(**inputs)
+    want = torch.log_softmax(out[0], -1)
+    assert torch.allclose(model.get_normalized_probs(out, log_probs=True), want, atol=1e-6)
+
+
+# ------------------------------------------------------------------ directions
+
+
+def rebuilt(model, arch, task):
+    other = type(model).build_model(model.args_of_test, task)
+    other.load_state_dict(model.state_dict())
+    return other.train()
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_swapped_languages_give_the_backward_network(task, arch):
+    """A task de -> en over the same checkpoint: encoder, decoder, outputs and limits are those of Q(S|T)."""
+    model = make_pair(task, arch=arch)
+    swapped = rebuilt(model, arch, make_task(2, 3, ("de", "en")))
+    assert (model.direction, swapped.direction) == ("forward", "backward")
+    assert swapped.encoder is swapped.backward_model.encoder and swapped.decoder is swapped.backward_model.decoder
+    assert model.encoder is model.forward_model.encoder
+    inputs = make_batch(make_task(2, 3), [([0, 1], [2]), ([1], [0, 2])])["net_input"]
+    assert torch.equal(swapped(**inputs)[0], model.run(model.backward_model, inputs))
+    assert rebuilt(model, arch, task).direction == "forward"
+
+
+def test_other_languages_are_refused(task):
+    """The message says which pair the model is for."""
+    model = make_pair(task)
+    with pytest.raises(AMIError, match="en -> de and back; it was asked for en -> fr"):
+        rebuilt(model, "ami_transformer", make_task(3, 2, ("en", "fr")))
+
+
+def test_limits_are_those_of_both_networks(task):
+    """Each side is read by one network and written by the other."""
+    model = make_pair(task)
+    settings = model.args_of_test.network_settings
+    settings["forward"].update(max_source_positions=12, max_target_positions=30)
+    settings["backward"].update(max_source_positions=25, max_target_positions=40)
+    pair = type(model).build_model(model.args_of_test, task)
+    assert pair.max_positions() == (12, 25) and pair.max_decoder_positions() == 30
+    swapped = type(model).build_model(model.args_of_test, make_task(2, 3, ("de", "en")))
+    assert swapped.max_positions() == (25, 12) and swapped.max_decoder_positions() == 40
+
+
+def test_dictionaries_go_to_the_right_sides(task):
+    """T' is read by the backward encoder: target dictionary there."""
+    model = make_pair(task)
+    sizes = [
+        getattr(network, side).embed_tokens.num_embeddings
+        for network in (model.forward_model, model.backward_model) for side in ("encoder", "decoder")
+    ]  # fmt: skip
+    source, target = len(dictionary(3)), len(dictionary(2))
+    assert sizes == [source, target, target, source]
+
+
+# ------------------------------------------------------------------ players
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("shared", [False, True])
+def test_every_parameter_has_exactly_one_player(arch, shared):
+    """Also when embeddings are shared within a network; none between networks."""
+    task = make_task(3, 3)
+    task.target_dictionary = task.source_dictionary
+    name = "share_all_embeddings" if arch == "ami_transformer" else "share_decoder_input_output_embed"
+    model = make_pair(task, arch=arch, **({name: True} if shared else {}))
+    owners = {}
+    for player, network in model.player_networks().items():
+        for parameter in network.parameters():
+            owners.setdefault(id(parameter), set()).add(player)
+            assert parameter.param_group == player
+    assert all(len(players) == 1 for players in owners.values())
+    assert {id(parameter) for parameter in model.parameters()} == set(owners)
+
+
+def test_only_the_players_of_the_phase_require_gradients(pair):
+    """The others cost no backward pass."""
+    for players in ({"noise"}, {"forward", "backward"}, set()):
+        pair.set_players(players)
+        for player, network in pair.player_networks().items():
+            assert {p.requires_grad for p in network.parameters()} == {player in players}
+
+
+def test_without_noise_network_there_are_two_players(task):
+    """--no-latent-noise."""
+    assert set(make_pair(task, no_latent_noise=True).player_networks()) == {"forward", "backward"}
+
+
+# ------------------------------------------------------------------ noise
+
+
+def flat_states(out):
+    return {"outputs": out[0], "hidden": out[1], "cells": out[2], "mask": out[3]}
+
+
+def test_lstm_noise_changes_only_the_first_decoder_states(task):
+    """Attention keeps the unperturbed outputs; hidden states and cells of every layer move."""
+    model = make_pair(task, arch="ami_lstm", encoder_layers=2, decoder_layers=2)
+    batch = make_batch(task, PAIRS)
+    plain = model.encode(model.forward_model, batch["net_input"]["src_tokens"], batch["net_input"]["src_lengths"])
+    noisy, norm = model.perturb(plain, stream_keys(1, 0, 1, batch["id"], 1))
+    before, after = flat_states(plain), flat_states(noisy)
+    assert torch.equal(before["outputs"], after["outputs"]) and torch.equal(before["mask"], after["mask"])
+    moved = torch.cat([after[k] - before[k] for k in ("hidden", "cells")])
+    assert moved.shape[0] == 4 and (moved != 0).all()
+    assert torch.allclose(norm, moved.pow(2).mean((0, 2)).sqrt(), atol=1e-5)
+
+
+def test_transformer_noise_leaves_padding_and_the_original_alone(task, pair):
+    """The encoder output itself is not written to; its padded positions get nothing."""
+    batch = make_batch(task, PAIRS)
+    plain = pair.encode(pair.forward_model, batch["net_input"]["src_tokens"], batch["net_input"]["src_lengths"])
+    before = plain["encoder_out"][0].clone()
+    noisy, norm = pair.perturb(plain, stream_keys(1, 0, 1, batch["id"], 1))
+    assert torch.equal(plain["encoder_out"][0], before)
+    moved = noisy["encoder_out"][0] - before
+    padding = batch["net_input"]["src_tokens"].eq(1).t()
+    assert (moved[padding] == 0).all() and (moved[~padding] != 0).all()
+    for row in range(len(PAIRS)):
+        assert norm[row].item() == pytest.approx(moved[~padding[:, row], row].pow(2).mean().sqrt().item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_repeated_rows_are_neighbours(task, arch):
+    """a b -> a a a b b b, as the samples of a source are numbered."""
+    model = make_pair(task, arch=arch)
+    batch = make_batch(task, PAIRS[:2])
+    net, inputs = model.forward_model, batch["net_input"]
+    out = model.encode(net, inputs["src_tokens"], inputs["src_lengths"])
+    out = repeat_rows(net.encoder, out, 3, 2, torch.device("cpu"))
+    previous = inputs["prev_output_tokens"].repeat_interleave(3, 0)
+    got = net.decoder(previous, encoder_out=out)[0]
+    assert torch.allclose(got, model.run(net, inputs).repeat_interleave(3, 0), atol=1e-6)
+
+
+# ------------------------------------------------------------------ dropout and replaced weights
+
+DROPOUT = {
+    "ami_transformer": {"dropout": 0.5, "attention_dropout": 0.4, "activation_dropout": 0.3, "encoder_layerdrop": 0.5},
+    "ami_lstm": {"encoder_layers": 2, "decoder_layers": 2, "encoder_dropout_in": 0.5, "decoder_dropout_in": 0.5,
+                 "encoder_dropout_out": 0.4, "decoder_dropout_out": 0.4},
+}  # fmt: skip
+
+
+def probabilities(model):
+    """Every dropout probability of the model, wherever a module keeps one."""
+    found = {}
+    for name, module in model.named_modules():
+        for key in ("p", "dropout"):
+            if isinstance(getattr(module, key, None), float):
+                found[name, key] = getattr(module, key)
+    return found
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_dropout_off_is_eval_mode_and_is_undone(task, arch):
+    """Same outputs as in eval mode while the network stays in training mode; every value is back afterwards."""
+    model = make_pair(task, arch=arch, **DROPOUT[arch])
+    inputs = make_batch(task, PAIRS)["net_input"]
+    before = probabilities(model)
+    assert len({value for value in before.values() if value > 0}) >= 2
+    with dropout_off(model.forward_model):
+        assert model.training and model.forward_model.training
+        got = model(**inputs)[0]
+    assert probabilities(model) == before
+    assert not torch.allclose(model(**inputs)[0], got)
+    assert torch.allclose(model.eval()(**inputs)[0], got, atol=1e-5)
+
+
+def test_dropout_comes_back_after_an_error(task):
+    """An interrupted phase must not leave the network without dropout."""
+    model = make_pair(task, dropout=0.5)
+    before = probabilities(model)
+    with pytest.raises(KeyboardInterrupt), dropout_off(model):
+        raise KeyboardInterrupt
+    assert probabilities(model) == before
+
+
+def test_weights_replaced_and_put_back(pair, task):
+    """The frozen common Q computes with its own weights; the model's are back, the very same tensors."""
+    batch = make_batch(make_task(2, 3), [([0, 1], [2])])["net_input"]
+    other = make_pair(task, seed=5)
+    saved = [p.detach().clone() for p in other.backward_model.parameters()]
+    before, pointers = pair.run(pair.backward_model, batch), [p.data_ptr() for p in pair.backward_model.parameters()]
+    with weights_replaced(pair.backward_model, saved):
+        assert torch.equal(pair.run(pair.backward_model, batch), other.run(other.backward_model, batch))
+    assert torch.equal(pair.run(pair.backward_model, batch), before)
+    assert [p.data_ptr() for p in pair.backward_model.parameters()] == pointers
