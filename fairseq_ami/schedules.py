@@ -82,9 +82,9 @@ class PhaseSchedule:
             place -= length
         raise AssertionError("unreachable")
 
-    def stepped(self, update: int) -> FrozenSet[str]:
-        """The players whose weights move at *update*."""
-        phase = self.phase(update)
+    @staticmethod
+    def movers(phase: str) -> FrozenSet[str]:
+        """The players whose weights move in *phase*."""
         return frozenset({"forward", "backward"}) if phase == PRETRAIN else frozenset({phase})
 
 

@@ -15,7 +15,7 @@ import torch
 from scipy.stats import rankdata
 
 from fairseq_ami.cli.bound import load_pair, pair_task
-from fairseq_ami.criterions.ami_minimax import word_counts
+from fairseq_ami.criterions.ami_turn import word_counts
 from fairseq_ami.data import reverse_sample
 from fairseq_ami.generation.policy import Policy
 from fairseq_ami.generation.rollout import backward_log_likelihood, roll_out

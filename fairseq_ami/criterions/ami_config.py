@@ -1,4 +1,4 @@
-"""Settings of ``ami_minimax``, and who plays in which objective."""
+"""Settings of ``ami_minimax``."""
 
 from dataclasses import dataclass, field
 from typing import Optional
@@ -6,34 +6,28 @@ from typing import Optional
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II
 
+from fairseq_ami.criterions.ami_games import GAMES
 from fairseq_ami.objectives.adversarial import FAKE_LOSSES
-
-PLAYERS = {
-    "ami": frozenset({"noise", "forward", "backward"}),
-    "mmi": frozenset({"forward", "backward"}),
-    "mmi-fixed": frozenset({"forward"}),
-    "mle": frozenset({"forward", "backward"}),
-}
 
 
 @dataclass
 class AMIMinimaxConfig(FairseqDataclass):
-    objective: ChoiceEnum(list(PLAYERS)) = field(
+    objective: ChoiceEnum(list(GAMES)) = field(
         default="ami",
         metadata={
-            "help": "minimax of the paper; mutual information, both networks maximising; the same with the backward "
-            "network frozen; maximum likelihood"
+            "help": "the game: ami is the paper's minimax; in mmi both networks maximise the mutual information; "
+            "mmi-fixed freezes the backward network; mle is maximum likelihood"
         },
     )
     label_smoothing: float = field(default=0.0, metadata={"help": "for the maximum-likelihood terms only"})
     mle_weight: float = field(default=1.0, metadata={"help": "weight of log P(T|S) in the forward phase"})
     policy_weight: float = field(default=1.0, metadata={"help": "weight of the reward term in the forward phase"})
     real_weight: Optional[float] = field(
-        default=None, metadata={"help": "weight of log Q(S|T) in the backward phase (default: 1; mmi: 0)"}
+        default=None, metadata={"help": "weight of log Q(S|T) in the backward phase (default: 1, with mmi 0)"}
     )
     adversarial_weight: Optional[float] = field(
         default=None,
-        metadata={"help": "weight of the sampled pairs in the backward phase (default: 0.1; mmi, mmi-fixed: 1)"},
+        metadata={"help": "weight of the sampled pairs in the backward phase (default: 0.1, with mmi 1)"},
     )
     fake_loss: ChoiceEnum(FAKE_LOSSES) = field(
         default="log-likelihood", metadata={"help": "what the backward network minimises on sampled pairs"}

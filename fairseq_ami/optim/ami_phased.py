@@ -135,6 +135,7 @@ class AMIPhased(FairseqCompositeOptimizer):
         self.active: str = players[0]
         self.phase = PRETRAIN
         self._moving: List[str] = []
+        self.boxed = True
 
     # ------------------------------------------------------------------ what the trainer sees
 
@@ -176,7 +177,7 @@ class AMIPhased(FairseqCompositeOptimizer):
         for player in sorted(groups):
             self._clip_player(player)
         super().step(closure, scale, groups)
-        if self.phase == "backward":
+        if self.phase == "backward" and self.boxed:
             # here, because fairseq copies the float32 weights over the half ones right after
             self._box()
 
@@ -232,6 +233,21 @@ class AMIPhased(FairseqCompositeOptimizer):
             if name in self._tracker_states:
                 tracker.load_state_dict(self._tracker_states.pop(name))
         return self.trackers[name]
+
+    def set_box(self, boxed: bool) -> None:
+        """Whether the game clips the backward network's weights (section 3.1 of AMI: its adversary's only).
+
+        Raises:
+            AMIError: settings of a box that there is not.
+        """
+        self.boxed = boxed
+        defaults = AMIPhasedConfig.__dataclass_fields__
+        asked = [
+            f for f in ("weight_clip", "weight_clip_mode") if str(getattr(self.settings, f)) != str(defaults[f].default)
+        ]
+        if not boxed and asked and str(self.settings.weight_clip_mode) != "none":
+            flags = ", ".join("--" + name.replace("_", "-") for name in asked)
+            raise AMIError(f"{flags}: only the backward network of --objective ami is clipped: leave it out")
 
     def _box(self) -> None:
         """Weight clipping of the backward network."""

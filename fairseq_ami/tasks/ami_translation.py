@@ -6,22 +6,23 @@ from typing import Any, Dict, FrozenSet, Optional, Tuple
 
 import torch
 from fairseq.data import LanguagePairDataset
-from fairseq.distributed import utils as distributed_utils
 from fairseq.logging import metrics
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from torch import Tensor
 
-from fairseq_ami.criterions.ami_minimax import AMIMinimax, Step
+from fairseq_ami.criterions.ami_minimax import AMIMinimax
+from fairseq_ami.criterions.ami_turn import Step
 from fairseq_ami.data import SeededOrder
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.noisy_search import NoisySearch
 from fairseq_ami.models.paired import PairedModel
-from fairseq_ami.optim import AMIPhased, RunningStatistics, phased
+from fairseq_ami.optim import AMIPhased, RunningStatistics
 from fairseq_ami.schedules import PLAYERS, PRETRAIN, PhaseSchedule, parse_phase_cycle
 from fairseq_ami.training import patience, start
-from fairseq_ami.training.exchange import fit_buffer
+from fairseq_ami.training.phased_task import PhasedTask
 from fairseq_ami.training.settings import RunSettings, check_settings
+from fairseq_ami.types import Batch, Log
 
 logger = logging.getLogger(__name__)
 
@@ -48,17 +49,21 @@ class AMITranslationConfig(TranslationConfig, RunSettings):
 
 
 @register_task("ami_translation", dataclass=AMITranslationConfig)
-class AMITranslation(TranslationTask):
+class AMITranslation(PhasedTask, TranslationTask):
     """fairseq's translation task over a :class:`PairedModel`. Orchestration only: which player's turn it
     is, what the criterion is told, what is stepped and counted."""
 
     cfg: AMITranslationConfig
+    criterion_class = AMIMinimax
+    criterion_flag = "ami_minimax"
+    remedy = "Lower --{phase}-lr or --policy-weight, or clip (--weight-clip-mode relative, --fake-loss unlikelihood)"
+
+    _criterion: Optional[AMIMinimax]
 
     def __init__(self, cfg: AMITranslationConfig, src_dict: Any, tgt_dict: Any):
         super().__init__(cfg, src_dict, tgt_dict)
         self.schedule: Optional[PhaseSchedule] = None
         self._model_players: FrozenSet[str] = frozenset()
-        self._optimizer: Optional[AMIPhased] = None
         self._resumed_objective: Optional[str] = None
         self._to_check: Tuple[str, ...] = ()
         self._forward_updates_seen = -1
@@ -111,11 +116,11 @@ class AMITranslation(TranslationTask):
 
     def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> Any:
         criterion = super().build_criterion(cfg, from_checkpoint)
-        if isinstance(criterion, AMIMinimax):
-            start.check_objective(self._resumed_objective, criterion.objective)
+        if self._criterion is not None:
+            start.check_objective(self._resumed_objective, str(cfg.objective))
             self.schedule = PhaseSchedule(
                 tuple(parse_phase_cycle(self.cfg.phase_cycle)),
-                criterion.players & self._model_players,
+                self._criterion.players & self._model_players,
                 self.cfg.pretrain_updates,
                 self.cfg.noise_updates,
             )
@@ -131,79 +136,40 @@ class AMITranslation(TranslationTask):
 
     # ------------------------------------------------------------------ training
 
-    def train_step(
-        self, sample: Any, model: Any, criterion: Any, optimizer: Any, update_num: int, ignore_grad: bool = False
-    ) -> Tuple[Tensor, Any, Dict[str, Any]]:
-        """Loss and gradients of the player whose phase it is.
+    def _start(self, optimizer: AMIPhased, model: PairedModel) -> None:
+        for name in REWARD_TRACKERS.values():
+            optimizer.track(name, RunningStatistics(optimizer.settings.baseline_decay))
+        optimizer.set_box(self._criterion.game.box)
 
-        Raises:
-            AMIError: another criterion or optimizer, or a loss that is not a number.
-        """
-        if self.schedule is None:
-            raise AMIError(f"the task {self.cfg._name} trains with --criterion ami_minimax")
-        inner = self._adopt(optimizer)
-        phase = self.schedule.phase(update_num)
-        model.train()
-        model.set_num_updates(update_num)
-        model.set_players(self.schedule.stepped(update_num))
-        fit_buffer(model)
+    def _phase(self, optimizer: AMIPhased, update_num: int) -> str:
+        return self.schedule.phase(update_num)
+
+    def _players(self, phase: str) -> FrozenSet[str]:
+        return PhaseSchedule.movers(phase)
+
+    def _before_loss(self, optimizer: AMIPhased, model: PairedModel, sample: Batch, phase: str) -> None:
         if phase != PRETRAIN:
-            inner.capture_anchor()
+            optimizer.capture_anchor()
         if self._to_check:
-            start.check_networks(model, criterion, sample, self._to_check)
+            start.check_networks(model, self._criterion, sample, self._to_check)
             self._to_check = ()
-        step = Step(phase, update_num, **self._reward_statistics(inner, phase))
-        with torch.set_grad_enabled(not ignore_grad), torch.autograd.profiler.record_function("forward"):
-            loss, size, log = criterion(model, sample, step)
-        log["phase"] = 0  # tells training from validation in reduce_metrics
-        if ignore_grad:  # a dummy batch on a worker without data: no gradient, no statistics
-            return loss * 0, size, log
-        self._check_finite(loss, phase, update_num)
+
+    def _step(self, optimizer: AMIPhased, phase: str, update_num: int) -> Step:
+        """The phase, and what its earlier updates tell about its rewards."""
+        rewards, advantages = (optimizer.trackers[name] for name in REWARD_TRACKERS.values())
+        return Step(
+            phase,
+            update_num,
+            reward_mean=rewards.mean.get(phase),
+            reward_std=rewards.std(phase) if rewards.ready(phase) else None,
+            advantage_std=advantages.std(phase) if advantages.ready(phase) else None,
+        )
+
+    def _track(self, optimizer: AMIPhased, phase: str, log: Log) -> None:
         for name, tracker in REWARD_TRACKERS.items():
             if f"{name}_square" in log:
                 sums = [float(log[key]) for key in ("reward_count", f"{name}_sum", f"{name}_square")]
-                inner.trackers[tracker].add(phase, torch.tensor(sums, dtype=torch.float64))
-        with torch.autograd.profiler.record_function("backward"):
-            optimizer.backward(loss)
-        return loss, size, log
-
-    def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
-        """Step the player whose phase it is; called once per applied update."""
-        inner = self._adopt(optimizer)
-        players = self.schedule.stepped(update_num)
-        inner.start_update(self.schedule.phase(update_num), players)
-        optimizer.step(groups=set(players))
-        world = self.cfg.distributed_world_size
-        inner.finish_update(distributed_utils.get_data_parallel_group() if world > 1 else None)
-
-    def _adopt(self, optimizer: Any) -> AMIPhased:
-        inner = phased(optimizer)
-        for name in REWARD_TRACKERS.values():
-            inner.track(name, RunningStatistics(inner.settings.baseline_decay))
-        inner.attach_scaler(getattr(optimizer, "scaler", None))
-        self._optimizer = inner
-        return inner
-
-    def _reward_statistics(self, optimizer: AMIPhased, phase: str) -> Dict[str, float]:
-        """What the phase's earlier updates tell the criterion about its rewards."""
-        rewards, advantages = (optimizer.trackers[name] for name in REWARD_TRACKERS.values())
-        found = {}
-        if rewards.ready(phase):
-            found.update(reward_mean=rewards.mean[phase], reward_std=rewards.std(phase))
-        if advantages.ready(phase):
-            found["advantage_std"] = advantages.std(phase)
-        return found
-
-    def _check_finite(self, loss: Tensor, phase: str, update_num: int) -> None:
-        # half precision recovers from overflows by itself; with several workers fairseq compares them
-        if self.cfg.fp16 or self.cfg.distributed_world_size > 1 or bool(torch.isfinite(loss)):
-            return
-        flag = f"--{phase}-lr"
-        raise AMIError(
-            f"the loss of update {update_num} ({phase} phase) is {loss.item()}: training stops, the checkpoints "
-            f"written before it in {self.cfg.save_dir} are whole. Lower {flag} or "
-            "--policy-weight, or clip (--weight-clip-mode relative, --fake-loss unlikelihood)"
-        )
+                optimizer.trackers[tracker].add(phase, torch.tensor(sums, dtype=torch.float64))
 
     # ------------------------------------------------------------------ validation and logs
 
@@ -233,12 +199,3 @@ class AMITranslation(TranslationTask):
         if self._optimizer is not None and any("phase" in log for log in logging_outputs):
             order = (PRETRAIN, *PLAYERS)
             metrics.log_scalar("phase", order.index(self._optimizer.phase), weight=0, round=0)
-            for name, value in self._optimizer.stats.items():
-                metrics.log_scalar(name, value, weight=0, round=6)
-
-    def get_checkpoint_dict(self) -> Dict[str, Any]:
-        """What fairseq keeps of the run beside the model: here, how long --patience has waited."""
-        return {type(self).__name__: patience.state()}
-
-    def set_checkpoint_dict(self, state: Dict[str, Any]) -> None:
-        patience.restore(state)

@@ -4,17 +4,14 @@ import logging
 import math
 import os
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, FrozenSet, List, Optional
 
 import torch
 from fairseq.data import Dictionary
 from fairseq.dataclass import FairseqDataclass
-from fairseq.distributed import utils as distributed_utils
-from fairseq.logging import metrics
 from fairseq.models import ARCH_MODEL_REGISTRY
-from fairseq.tasks import FairseqTask, register_task
+from fairseq.tasks import register_task
 from omegaconf import II, MISSING
-from torch import Tensor
 
 from fairseq_ami.checkpoints import part_of, read_checkpoint
 from fairseq_ami.criterions.vae_mine_elbo import VAEMineELBO, VAEStep
@@ -22,12 +19,13 @@ from fairseq_ami.data import load_sentences
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.text_vae import TextVAE
 from fairseq_ami.models.warm_start import start_from_language_model
-from fairseq_ami.optim import AMIPhased, LaggingSchedule, RunningStatistics, phased
+from fairseq_ami.optim import AMIPhased, LaggingSchedule, RunningStatistics
 from fairseq_ami.optim.lagging import JOINT, STEPPED
 from fairseq_ami.schedules import Annealing
-from fairseq_ami.training import patience, start
-from fairseq_ami.training.exchange import fit_buffer
+from fairseq_ami.training import start
+from fairseq_ami.training.phased_task import PhasedTask
 from fairseq_ami.training.settings import RunSettings, check_settings
+from fairseq_ami.types import Log
 
 logger = logging.getLogger(__name__)
 
@@ -46,16 +44,19 @@ class TextVAEConfig(FairseqDataclass, RunSettings):
 
 
 @register_task("text_vae", dataclass=TextVAEConfig)
-class TextVAETask(FairseqTask):
+class TextVAETask(PhasedTask):
     """Language modelling with a latent variable. Orchestration only: what the criterion is told, who is stepped."""
 
     cfg: TextVAEConfig
+    criterion_class = VAEMineELBO
+    criterion_flag = "vae_mine_elbo"
+    remedy = "Lower --lr, --mi-weight or --encoder-clip-norm"
+
+    _criterion: Optional[VAEMineELBO]
 
     def __init__(self, cfg: TextVAEConfig, dictionary: Dictionary):
         super().__init__(cfg)
         self.dictionary = dictionary
-        self._criterion: Optional[VAEMineELBO] = None
-        self._optimizer: Optional[AMIPhased] = None
         self._annealing: Optional[Annealing] = None
         self._train_batches: Any = None
 
@@ -111,11 +112,6 @@ class TextVAETask(FairseqTask):
             start_from_language_model(model, cfg.language_model)
         return model
 
-    def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> Any:
-        criterion = super().build_criterion(cfg, from_checkpoint)
-        self._criterion = criterion if isinstance(criterion, VAEMineELBO) else None
-        return criterion
-
     def get_batch_iterator(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         batches = super().get_batch_iterator(dataset, *args, **kwargs)
         if dataset is self.datasets.get("train"):
@@ -124,78 +120,40 @@ class TextVAETask(FairseqTask):
 
     # ------------------------------------------------------------------ training
 
-    def train_step(
-        self, sample: Any, model: Any, criterion: Any, optimizer: Any, update_num: int, ignore_grad: bool = False
-    ) -> Tuple[Tensor, Any, Dict[str, Any]]:
-        """Loss and gradients of the players whose phase it is.
+    def _start(self, optimizer: AMIPhased, model: TextVAE) -> None:
+        settings = self._criterion.cfg
+        optimizer.track("exp_scores", RunningStatistics(settings.xi_decay))
+        if settings.lagging:
+            interval = settings.lagging_interval or self._epoch_updates()
+            optimizer.track("lagging", LaggingSchedule(settings.lagging_limit, settings.lagging_window, interval))
 
-        Raises:
-            AMIError: another criterion or optimizer, settings without their part of the model, or a loss that is
-                not a number.
-        """
-        inner = self._adopt(optimizer, model)
-        phase = self._phase(inner)
-        model.train()
-        model.set_num_updates(update_num)
-        model.set_players(STEPPED[phase])
-        fit_buffer(model)
-        step = VAEStep(update_num, self._kl_weight(inner), inner.trackers["exp_scores"].mean.get(phase))
-        with torch.set_grad_enabled(not ignore_grad), torch.autograd.profiler.record_function("forward"):
-            loss, size, log = criterion(model, sample, step)
-        log["phase"] = 0  # tells training from validation in reduce_metrics
-        if ignore_grad:  # a dummy batch on a worker without data: no gradient, no statistics
-            return loss * 0, size, log
-        self._check_finite(loss, update_num)
-        self._track(inner, phase, log)
-        with torch.autograd.profiler.record_function("backward"):
-            optimizer.backward(loss)
-        return loss, size, log
-
-    def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
-        """Step the players whose phase it is; called once per applied update."""
-        inner = self._adopt(optimizer, model)
-        phase = self._phase(inner)
-        players = STEPPED[phase] & set(inner.optimizers)
-        inner.start_update(phase, players)
-        optimizer.step(groups=set(players))
-        inner.stats["kl_weight"] = self._kl_weight(inner)
-        world = self.cfg.distributed_world_size
-        inner.finish_update(distributed_utils.get_data_parallel_group() if world > 1 else None)
-        lagging = inner.trackers.get("lagging")
-        if lagging is not None or "lagging" in inner.stats:  # also when resumed without --lagging
-            inner.stats["lagging"] = float(lagging is not None and lagging.aggressive)
-            inner.stats["decoder_updates"] = inner.counts["decoder"]
-
-    def _adopt(self, optimizer: Any, model: Any) -> AMIPhased:
-        inner = phased(optimizer)
-        if self._optimizer is not inner:
-            if self._criterion is None:
-                raise AMIError("the task text_vae trains with --criterion vae_mine_elbo")
-            settings = self._criterion.cfg
-            self._criterion.check_model(model)
-            inner.track("exp_scores", RunningStatistics(settings.xi_decay))
-            if settings.lagging:
-                interval = settings.lagging_interval or self._epoch_updates()
-                inner.track("lagging", LaggingSchedule(settings.lagging_limit, settings.lagging_window, interval))
-            self._optimizer = inner
-        inner.attach_scaler(getattr(optimizer, "scaler", None))
-        if "lagging" in inner.trackers:
-            inner.trackers["lagging"].end_validation()
-        return inner
-
-    @staticmethod
-    def _phase(optimizer: AMIPhased) -> str:
+    def _phase(self, optimizer: AMIPhased, update_num: int) -> str:
         lagging = optimizer.trackers.get("lagging")
-        return JOINT if lagging is None else lagging.phase
+        if lagging is None:
+            return JOINT
+        lagging.end_validation()
+        return lagging.phase
 
-    @staticmethod
-    def _track(optimizer: AMIPhased, phase: str, log: Dict[str, Any]) -> None:
+    def _players(self, phase: str) -> FrozenSet[str]:
+        return STEPPED[phase]
+
+    def _step(self, optimizer: AMIPhased, phase: str, update_num: int) -> VAEStep:
+        weight = optimizer.stats["kl_weight"] = self._kl_weight(optimizer)
+        return VAEStep(update_num, weight, optimizer.trackers["exp_scores"].mean.get(phase))
+
+    def _track(self, optimizer: AMIPhased, phase: str, log: Log) -> None:
         if "mean_exp" in log:
             sums = [float(log["bound_sentences"]), float(log["mean_exp"]), 0.0]
             optimizer.trackers["exp_scores"].add(phase, torch.tensor(sums, dtype=torch.float64))
         if "lagging" in optimizer.trackers:
             sums = [float(log["loss"]), float(log["ntokens"])]
             optimizer.trackers["lagging"].add(phase, torch.tensor(sums, dtype=torch.float64))
+
+    def _after_step(self, optimizer: AMIPhased) -> None:
+        lagging = optimizer.trackers.get("lagging")
+        if lagging is not None or "lagging" in optimizer.stats:  # also when resumed without --lagging
+            optimizer.stats["lagging"] = float(lagging is not None and lagging.aggressive)
+            optimizer.stats["decoder_updates"] = optimizer.counts["decoder"]
 
     def _epoch_updates(self) -> int:
         return math.ceil(len(self._train_batches) / self.cfg.update_freq[0])
@@ -216,15 +174,6 @@ class TextVAETask(FairseqTask):
             )  # fmt: skip
         return self._annealing.weight(optimizer.counts["decoder"])
 
-    def _check_finite(self, loss: Tensor, update_num: int) -> None:
-        # half precision recovers from overflows by itself; with several workers fairseq compares them
-        if self.cfg.fp16 or self.cfg.distributed_world_size > 1 or bool(torch.isfinite(loss)):
-            return
-        raise AMIError(
-            f"the loss of update {update_num} is {loss.item()}: training stops, the checkpoints written before it in "
-            f"{self.cfg.save_dir} are whole. Lower --lr, --mi-weight or --encoder-clip-norm"
-        )
-
     # ------------------------------------------------------------------ validation and logs
 
     def begin_valid_epoch(self, epoch: int, model: Any) -> None:
@@ -232,25 +181,14 @@ class TextVAETask(FairseqTask):
         if self._optimizer is not None and "lagging" in self._optimizer.trackers:
             self._optimizer.trackers["lagging"].start_validation()
 
-    def reduce_metrics(self, logging_outputs: Any, criterion: Any) -> None:
+    def reduce_metrics(self, logging_outputs: List[Log], criterion: Any) -> None:
         super().reduce_metrics(logging_outputs, criterion)
-        if self._optimizer is None:
-            return
-        if any("phase" in log for log in logging_outputs):
-            for name, value in self._optimizer.stats.items():
-                metrics.log_scalar(name, value, weight=0, round=6)
-        elif "lagging" in self._optimizer.trackers:
+        validation = not any("phase" in log for log in logging_outputs)
+        if validation and self._optimizer is not None and "lagging" in self._optimizer.trackers:
             found = [
                 float(sum(log[key] for log in logging_outputs)) for key in ("information", "information_sentences")
             ]
             self._optimizer.trackers["lagging"].add_information(*found)
-
-    def get_checkpoint_dict(self) -> Dict[str, Any]:
-        """What fairseq keeps of the run beside the model: here, how long --patience has waited."""
-        return {type(self).__name__: patience.state()}
-
-    def set_checkpoint_dict(self, state: Dict[str, Any]) -> None:
-        patience.restore(state)
 
 
 def _check_same_model(model_cfg: Any, path: str) -> None:

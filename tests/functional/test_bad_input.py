@@ -31,6 +31,14 @@ REFUSED_SETTINGS = {
     "one sample, leave one out": (["--num-samples", "1"], "--baseline running-mean"),
     "no sample": (["--num-samples", "0"], "at least 1"),
     "temperature": (["--sample-temperature", "0"], "must be positive"),
+    "teacher-forced alike": (
+        ["--sampler", "teacher-forced", "--objective", "mmi"],
+        "would leave no reward at all: pass --baseline running-mean",
+    ),
+    "box of mmi": (
+        ["--objective", "mmi", "--weight-clip", "0.1"],
+        "only the backward network of --objective ami is clipped",
+    ),
     "teacher-forced top-k": (["--sampler", "teacher-forced", "--sample-topk", "3"], "belong to --sampler ancestral"),
     "stock optimizer": (["--optimizer", "adam"], "--optimizer ami_phased"),
     "stock criterion": (["--criterion", "cross_entropy"], "--criterion ami_minimax"),

@@ -14,7 +14,6 @@ from functional.export_fixtures import LANGUAGES, column, generate, lines, train
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.hub import AMIHubInterface, from_pretrained
-from fairseq_ami.models import PairedModel
 from fairseq_ami.tools.sharing.bundle import export
 
 KINDS = ("transformer", "lstm")

@@ -22,7 +22,7 @@ from functional.settings import (
 SHORT = ["--phase-cycle", "noise=2,forward=2,backward=1", "--no-save"]
 OPTIONS = {
     "mmi": ["--objective", "mmi"],
-    "mmi without multiplier": ["--objective", "mmi", "--cosine-multiplier", "none", "--real-weight", "1"],
+    "mmi with real pairs": ["--objective", "mmi", "--cosine-multiplier", "none", "--real-weight", "1"],
     "mle": ["--objective", "mle", "--num-samples", "1", "--label-smoothing", "0.1"],
     "no noise": ["--no-latent-noise"],
     "teacher forced": ["--sampler", "teacher-forced"],

@@ -7,7 +7,7 @@ import torch
 from gpu.device import DEVICE
 from unit.tiny import make_batch, make_criterion, make_pair, make_task
 
-from fairseq_ami.criterions.ami_minimax import Step
+from fairseq_ami.criterions.ami_turn import Step
 from fairseq_ami.generation.rollout import roll_out
 from fairseq_ami.random_streams import normal, stream_keys, uniform
 

@@ -47,8 +47,8 @@ def test_minimax_start():
 def test_stepped_players():
     """Pretraining moves both networks, every other phase its one player."""
     schedule = PhaseSchedule(CYCLE, ALL, 1, 0)
-    assert schedule.stepped(0) == {"forward", "backward"}
-    assert [set(schedule.stepped(u)) for u in (1, 2, 4)] == [{"noise"}, {"forward"}, {"backward"}]
+    assert schedule.movers(schedule.phase(0)) == {"forward", "backward"}
+    assert [set(schedule.movers(schedule.phase(u))) for u in (1, 2, 4)] == [{"noise"}, {"forward"}, {"backward"}]
 
 
 def test_far_into_the_run_the_cycle_goes_on():

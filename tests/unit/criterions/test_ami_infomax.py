@@ -6,7 +6,7 @@ import pytest
 import torch
 from unit.tiny import make_batch, make_criterion, make_pair, make_task
 
-from fairseq_ami.criterions.ami_minimax import Step
+from fairseq_ami.criterions.ami_turn import Step
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.rollout import roll_out
 
@@ -114,9 +114,9 @@ def test_heads_belong_to_the_critic(task):
 
 def test_bad_settings(task):
     for objective in ("mle", "mmi-fixed"):
-        with pytest.raises(AMIError, match=f"not with --objective {objective}"):
+        with pytest.raises(AMIError, match=f"no effect with --objective {objective}"):
             make_criterion(task, infomax_weight=0.1, objective=objective)
     with pytest.raises(AMIError, match="--infomax-dim"):
-        make_criterion(task, infomax_weight=0.1)(make_pair(task), make_batch(task, PAIRS), Step("forward", 1))
+        make_criterion(task, infomax_weight=0.1).check_model(make_pair(task))
     with pytest.raises(AMIError, match="must not be negative"):
         make_pair(task, infomax_dim=-1)

@@ -7,8 +7,8 @@ import torch
 from fairseq.logging import metrics
 from unit.tiny import make_batch, make_criterion, make_pair, make_task
 
-from fairseq_ami.criterions.ami_minimax import Step, word_counts
 from fairseq_ami.criterions.ami_report import log_metrics
+from fairseq_ami.criterions.ami_turn import Step, word_counts
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.rollout import roll_out
 from fairseq_ami.generation.sampler import sample
@@ -288,6 +288,11 @@ def test_teacher_forced_sampler_runs_in_every_phase(task, pair):
         ({"sample_topp": 1.5}, "--sample-topp in"),
         ({"sample_topk": -1}, "--sample-topk 0 or more"),
         ({"sampler": "teacher-forced", "sample_topk": 3}, "belong to --sampler ancestral"),
+        ({"objective": "mmi", "cosine_multiplier": "backward"}, "--cosine-multiplier backward has no effect"),
+        ({"objective": "mmi", "fake_loss": "hinge"}, "--fake-loss has no effect with --objective mmi"),
+        ({"objective": "mle", "adversarial_weight": 0.5}, "--adversarial-weight has no effect with --objective mle"),
+        ({"objective": "mmi-fixed", "adversarial_weight": 0.5}, "--adversarial-weight has no effect"),
+        ({"objective": "mmi-fixed", "real_weight": 0.5}, "--real-weight has no effect with --objective mmi-fixed"),
     ],
 )
 def test_settings_that_cannot_work_are_named(task, settings, message):
@@ -295,6 +300,32 @@ def test_settings_that_cannot_work_are_named(task, settings, message):
     with pytest.raises(AMIError) as error:
         make_criterion(task, **settings)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "criterion, model, refused",
+    [
+        ({"objective": "mmi"}, {}, True),
+        ({"objective": "mmi-fixed"}, {}, True),
+        ({"objective": "ami"}, {"no_latent_noise": True}, True),
+        ({"objective": "ami"}, {}, False),
+        ({"objective": "mle"}, {}, False),
+        ({"objective": "mmi", "baseline": "running-mean"}, {}, False),
+    ],
+)
+def test_teacher_forcing_that_would_teach_nothing(task, criterion, model, refused):
+    """Without noise the samples of a source are one and the same: leave-one-out would leave no gradient."""
+    pair, batch = make_pair(task, **model), make_batch(task, PAIRS)
+    built = make_criterion(task, sampler="teacher-forced", mle_weight=0.0, **criterion)
+    if refused:
+        with pytest.raises(AMIError, match="--baseline running-mean"):
+            built.check_model(pair)
+    else:
+        built.check_model(pair)
+    if built.game.rewards:  # the refusal is about this
+        built(pair, batch, Step("forward", 0, reward_mean=-1.0))[0].backward()
+        moved = any(p.grad is not None and bool(p.grad.any()) for p in pair.forward_model.parameters())
+        assert moved != refused
 
 
 def test_validation_bound_is_of_p_itself(task):

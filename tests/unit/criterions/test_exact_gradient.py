@@ -9,7 +9,7 @@ from unit.exact import Exact, forward_loss, noise_loss
 from unit.tiny import make_batch, make_criterion, make_pair, make_task
 
 from fairseq_ami.criterions import ami_minimax
-from fairseq_ami.criterions.ami_minimax import Step
+from fairseq_ami.criterions.ami_turn import Step
 from fairseq_ami.models import paired
 
 EOS = 2

@@ -11,7 +11,7 @@ from fairseq.optim import build_optimizer
 from fairseq.optim.lr_scheduler import build_lr_scheduler
 from unit.tiny import make_criterion, make_pair
 
-from fairseq_ami.criterions.ami_minimax import Step
+from fairseq_ami.criterions.ami_turn import Step
 from fairseq_ami.data.dialogue import SEPARATOR, Dialogue, DialogueDataset, Example, examples, joined
 from fairseq_ami.generation.rollout import backward_log_likelihood, roll_out
 from fairseq_ami.models.pair_latent import LSTMLatent

@@ -1,0 +1,152 @@
+"""The skeleton of training by turns, which all tasks of this package share."""
+
+import logging
+from typing import Any, Dict, FrozenSet, List, Optional, Set, Tuple
+
+import torch
+from fairseq.criterions import FairseqCriterion
+from fairseq.distributed import utils as distributed_utils
+from fairseq.logging import metrics
+from fairseq.tasks import FairseqTask
+from torch import Tensor
+from torch.autograd.profiler import record_function
+
+from fairseq_ami.errors import AMIError
+from fairseq_ami.optim import AMIPhased, phased
+from fairseq_ami.training import patience
+from fairseq_ami.training.exchange import fit_buffer
+from fairseq_ami.types import Log
+
+logger = logging.getLogger(__name__)
+
+
+class PhasedTask(FairseqTask):
+    """A task whose players take turns: who moves in an update, what the criterion is told, what is counted.
+
+    A task names its criterion and fills in the hooks below. Everything else of an update is here, once.
+
+    Attributes:
+        criterion_class: the criterion that this task trains with.
+        criterion_flag: its name on the command line.
+        remedy: what a user may change when the loss is not a number; ``{phase}`` stands for the phase.
+    """
+
+    criterion_class: type
+    criterion_flag: str
+    remedy: str
+
+    _criterion: Optional[FairseqCriterion] = None
+    _optimizer: Optional[AMIPhased] = None
+
+    # ------------------------------------------------------------------ hooks
+
+    def _start(self, optimizer: AMIPhased, model: Any) -> None:
+        """Called once, before the first update: give *optimizer* what it has to track."""
+
+    def _phase(self, optimizer: AMIPhased, update_num: int) -> str:
+        """Name of the phase of an update."""
+        raise NotImplementedError
+
+    def _players(self, phase: str) -> FrozenSet[str]:
+        """The players whose weights move in *phase*."""
+        raise NotImplementedError
+
+    def _step(self, optimizer: AMIPhased, phase: str, update_num: int) -> Any:
+        """What the criterion is told about the update."""
+        raise NotImplementedError
+
+    def _before_loss(self, optimizer: AMIPhased, model: Any, sample: Any, phase: str) -> None:
+        """Called in every update, before its loss is computed."""
+
+    def _track(self, optimizer: AMIPhased, phase: str, log: Log) -> None:
+        """Add what a batch left in *log* to what *optimizer* tracks."""
+
+    def _after_step(self, optimizer: AMIPhased) -> None:
+        """Called once per applied update, when everything is counted."""
+
+    # ------------------------------------------------------------------ building
+
+    def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> FairseqCriterion:
+        criterion = super().build_criterion(cfg, from_checkpoint)
+        self._criterion = criterion if isinstance(criterion, self.criterion_class) else None
+        return criterion
+
+    def _adopt(self, optimizer: Any, model: Any) -> AMIPhased:
+        """The phased optimizer inside *optimizer*, which before the first update is told what to track.
+
+        Raises:
+            AMIError: another criterion or optimizer, or settings without their part of the model.
+        """
+        inner = phased(optimizer)
+        if self._optimizer is not inner:
+            if self._criterion is None:
+                raise AMIError(f"the task {self.cfg._name} trains with --criterion {self.criterion_flag}")
+            self._criterion.check_model(model)
+            self._start(inner, model)
+            self._optimizer = inner
+        inner.attach_scaler(getattr(optimizer, "scaler", None))
+        return inner
+
+    # ------------------------------------------------------------------ an update
+
+    def train_step(
+        self, sample: Any, model: Any, criterion: Any, optimizer: Any, update_num: int, ignore_grad: bool = False
+    ) -> Tuple[Tensor, Any, Log]:
+        """Loss and gradients of the players whose phase it is.
+
+        Raises:
+            AMIError: what cannot be trained, or a loss that is not a number.
+        """
+        inner = self._adopt(optimizer, model)
+        phase = self._phase(inner, update_num)
+        model.train()
+        model.set_num_updates(update_num)
+        model.set_players(self._players(phase))
+        fit_buffer(model)
+        self._before_loss(inner, model, sample, phase)
+        step = self._step(inner, phase, update_num)
+        with torch.set_grad_enabled(not ignore_grad), record_function("forward"):
+            loss, size, log = criterion(model, sample, step)
+        log["phase"] = 0  # tells training from validation in reduce_metrics
+        if ignore_grad:  # a dummy batch on a worker without data: no gradient, no statistics
+            return loss * 0, size, log
+        self._check_finite(loss, phase, update_num)
+        self._track(inner, phase, log)
+        with record_function("backward"):
+            optimizer.backward(loss)
+        return loss, size, log
+
+    def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
+        """Step the players whose phase it is; called once per applied update."""
+        inner = self._adopt(optimizer, model)
+        phase = self._phase(inner, update_num)
+        players: Set[str] = set(self._players(phase)) & set(inner.optimizers)
+        inner.start_update(phase, players)
+        optimizer.step(groups=players)
+        world = self.cfg.distributed_world_size
+        inner.finish_update(distributed_utils.get_data_parallel_group() if world > 1 else None)
+        self._after_step(inner)
+
+    def _check_finite(self, loss: Tensor, phase: str, update_num: int) -> None:
+        # half precision recovers from overflows by itself; with several workers fairseq compares them
+        if self.cfg.fp16 or self.cfg.distributed_world_size > 1 or bool(torch.isfinite(loss)):
+            return
+        raise AMIError(
+            f"the loss of update {update_num} ({phase} phase) is {loss.item()}: training stops, the checkpoints "
+            f"written before it in {self.cfg.save_dir} are whole. {self.remedy.format(phase=phase)}"
+        )
+
+    # ------------------------------------------------------------------ logs and checkpoints
+
+    def reduce_metrics(self, logging_outputs: List[Log], criterion: Any) -> None:
+        super().reduce_metrics(logging_outputs, criterion)
+        if self._optimizer is not None and any("phase" in log for log in logging_outputs):
+            for name, value in self._optimizer.stats.items():
+                metrics.log_scalar(name, value, weight=0, round=6)
+
+    def get_checkpoint_dict(self) -> Dict[str, Any]:
+        """What fairseq keeps of the run beside the model: here, how long --patience has waited."""
+        return {type(self).__name__: patience.state()}
+
+    def set_checkpoint_dict(self, state: Dict[str, Any]) -> None:
+        patience.restore(state)

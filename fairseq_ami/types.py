@@ -1,0 +1,65 @@
+"""Types of what fairseq hands around as plain dictionaries and duck-typed objects."""
+
+from typing import Any, Dict, Protocol, Tuple, TypedDict
+
+from fairseq.data import Dictionary
+from torch import Tensor
+from typing_extensions import NotRequired
+
+Log = Dict[str, Any]  # sums to log: numbers, or tensors of shape ()
+
+
+class NetInput(TypedDict):
+    """What an encoder-decoder reads.
+
+    Keys:
+        src_tokens: shape (batch, source length).
+        src_lengths: shape (batch,).
+        prev_output_tokens: the target shifted right, shape (batch, target length).
+    """
+
+    src_tokens: Tensor
+    src_lengths: Tensor
+    prev_output_tokens: Tensor
+
+
+class Batch(TypedDict):
+    """A batch of sentence pairs, as fairseq's ``LanguagePairDataset`` collates it.
+
+    Keys:
+        id: sentence ids, shape (batch,).
+        nsentences: number of sentences.
+        ntokens: number of target tokens.
+        net_input: what the network reads.
+        target: what it writes, shape (batch, target length), padded.
+        reverse: in dialogue the batch of the backward network.
+        context: in a reverse batch what is read before each sentence, shape (batch, context length).
+        source_limit: in a reverse batch the most symbols of context and sentence together.
+    """
+
+    id: Tensor
+    nsentences: int
+    ntokens: int
+    net_input: NetInput
+    target: Tensor
+    reverse: NotRequired["Batch"]
+    context: NotRequired[Tensor]
+    source_limit: NotRequired[int]
+
+
+class PairTask(Protocol):
+    """A task whose model is a pair of networks (``ami_translation``, ``ami_dialog``)."""
+
+    cfg: Any
+
+    @property
+    def source_dictionary(self) -> Dictionary: ...
+
+    @property
+    def target_dictionary(self) -> Dictionary: ...
+
+    @property
+    def backward_languages(self) -> Tuple[str, str]: ...
+
+    @property
+    def separators(self) -> Tuple[int, ...]: ...
