@@ -118,7 +118,7 @@ def _log_probs(model: PairedModel, encoder_out: Any, samples: Samples, settings:
     """Of every symbol where the policy chose one, shape (choices, vocabulary)."""
     previous = previous_outputs(samples.tokens, settings.pad, settings.eos)
     logits = model.logits_where(model.forward_model, previous, encoder_out, samples.actions)
-    return settings.policy.log_probs(logits)
+    return settings.policy.log_probs(logits, samples.tokens[samples.actions])
 
 
 def _teacher_forced(

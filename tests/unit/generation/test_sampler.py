@@ -1,6 +1,7 @@
 """The ancestral sampler against enumeration, and against a naive loop."""
 
 import itertools
+import math
 from dataclasses import replace
 
 import pytest
@@ -199,8 +200,8 @@ def test_rescored_log_prob_is_that_of_the_draws(task, arch, noise):
     steps, policy = [], settings.policy
 
     class Spy(Policy):
-        def log_probs(self, logits):
-            steps.append(policy.log_probs(logits))
+        def log_probs(self, logits, drawn=None):
+            steps.append(policy.log_probs(logits, drawn))
             return steps[-1]
 
     spy = Spy(policy.banned, policy.temperature, policy.topk, policy.topp)
@@ -212,6 +213,57 @@ def test_rescored_log_prob_is_that_of_the_draws(task, arch, noise):
         totals[alive] += log_probs.gather(1, chosen.unsqueeze(1)).squeeze(1)
         alive = alive[chosen.ne(EOS)]
     assert torch.allclose(rollout.log_prob.flatten(), totals, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("cut", [{"sample_topk": 5}, {"sample_topp": 0.5}], ids=str)
+def test_every_sample_has_a_probability_in_half_precision(dtype, cut):
+    """Two passes round differently, and move words across the edge of what is kept: a drawn one stays inside."""
+    task = make_task(target_words=100)
+    model = make_pair(task).to(dtype)
+    batch = make_batch(task, [([0, 2, 1], [0]), ([1], [0, 1])] * 400)
+    settings = make_criterion(task, sample_max_len_b=8, **cut).sampling
+    scored = []
+
+    class Spy(Policy):
+        def log_probs(self, logits, drawn=None):
+            scored.append((logits.float(), drawn))
+            return super().log_probs(logits, drawn)
+
+    spy = Spy(settings.policy.banned, topk=settings.policy.topk, topp=settings.policy.topp)
+    rollout = roll_out(model, batch, replace(settings, policy=spy), 0, False, score=True)
+    logits, drawn = scored[-1]
+    logits[:, [PAD, BOS]] = float("-inf")
+    whole, own = logits.logsumexp(-1), logits.gather(1, drawn.unsqueeze(1)).squeeze(1)
+    if spy.topk:
+        edge = logits.sort(descending=True).values[:, spy.topk - 1]
+        outside = own < edge
+        kept = logits.masked_fill(logits < edge.unsqueeze(1), float("-inf")).logsumexp(-1)
+        want = own - torch.where(outside, torch.logaddexp(kept, own), kept)
+        totals = torch.zeros(rollout.samples.tokens.shape).masked_scatter(rollout.samples.actions, want).sum(1)
+        assert torch.allclose(rollout.log_prob.flatten(), totals, atol=1e-4)
+    else:  # what is kept has a probability between p and 1
+        outside = settings.policy.log_probs(logits).gather(1, drawn.unsqueeze(1)).isinf()
+        least = torch.zeros(rollout.samples.tokens.shape).masked_scatter(rollout.samples.actions, own - whole).sum(1)
+        most = least - rollout.samples.actions.sum(1) * math.log(spy.topp)
+        found = rollout.log_prob.flatten()
+        assert ((least - 1e-4 <= found) & (found <= most + 1e-4)).all()
+    assert outside.any()  # else nothing was tested
+
+
+@pytest.mark.parametrize("policy", [Policy((PAD, BOS), topk=2), Policy((PAD, BOS), topp=0.7)], ids=str)
+def test_a_drawn_symbol_outside_is_kept_beside_the_others(policy):
+    """By hand: its weight joins the sum; one inside changes no bit; a banned symbol stays out."""
+    logits = torch.tensor([9.0, 9.0, 2.0, 1.0, 0.5, -1.0]).expand(5, -1)
+    drawn = torch.arange(1, 6)
+    found = policy.log_probs(logits, drawn)
+    plain = policy.log_probs(logits[0])
+    assert plain[[2, 3]].isfinite().all() and plain[[4, 5]].isinf().all()
+    assert all(torch.equal(row, plain) for row in found[:3])
+    for row, symbol in zip(found[3:], (4, 5)):
+        weights = torch.tensor([2.0, 1.0, logits[0, symbol]]).exp()
+        assert torch.allclose(row[[2, 3, symbol]].exp(), weights / weights.sum())
+        assert row.exp().sum().item() == pytest.approx(1.0)
 
 
 def test_noise_and_words_are_drawn_independently(task, pair, monkeypatch):
