@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor
 
 from fairseq_ami.errors import AMIError
-from fairseq_ami.models.pretrained import load_network_weights, network_settings
+from fairseq_ami.models.pretrained import check_quant_noise, load_network_weights, network_settings
 from fairseq_ami.modules import InfoMaxHeads, LatentNoise, root_mean_square
 from fairseq_ami.objectives import token_log_likelihood
 from fairseq_ami.random_streams import normal
@@ -95,16 +95,19 @@ class PairedModel(BaseFairseqModel):
         settings of each network and the languages of the training run.
 
         Raises:
-            AMIError: checkpoints that do not fit, or languages that are not those of the pair.
+            AMIError: checkpoints or settings that do not fit, or languages that are not those of the pair.
         """
         direction = cls._languages(args, task)
         dictionaries = [task.source_dictionary, task.target_dictionary]
         if direction == "backward":
             dictionaries.reverse()
         settings = cls._network_settings(args)
+        check_quant_noise(getattr(args, "quant_noise_pq", 0), getattr(args, "quant_noise_scalar", 0))
         networks = {}
         for name, (source, target) in zip(DIRECTIONS, (dictionaries, dictionaries[::-1])):
             view = SimpleNamespace(source_dictionary=source, target_dictionary=target)
+            checkpoint = getattr(args, f"{name}_checkpoint", None)
+            check_quant_noise(settings[name].get("quant_noise_pq"), checkpoint=checkpoint)
             try:
                 networks[name] = cls.network_class.build_model(Namespace(**settings[name]), view)
             except (AssertionError, ValueError) as error:  # fairseq asserts what it expects of sizes

@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-from fairseq.models.transformer import TransformerModel
-from unit.tiny import make_batch, make_criterion, make_pair, make_task
+from unit.tiny import make_batch, make_criterion, make_pair, save_networks
 
 from fairseq_ami.criterions.ami_minimax import Step
 from fairseq_ami.modules import dropout_off
@@ -50,14 +49,7 @@ def test_phases_have_the_gradient_of_kept_activations(pairs, task, phase):
 @pytest.mark.parametrize("checkpointed", ["forward", "backward"])
 def test_checkpointing_taken_over_from_a_pretrained_network(task, tmp_path, checkpointed):
     """No flag is needed: a stock checkpoint brings the setting along."""
-    paths = {}
-    for name in ("forward", "backward"):
-        args = make_pair(task, seed=3, **DROPOUT, **LAYERS).args_of_test
-        args.checkpoint_activations, args.arch = name == checkpointed, "transformer"
-        view = task if name == "forward" else make_task(2, 3)
-        network = TransformerModel.build_model(args, view)
-        paths[f"{name}_checkpoint"] = str(tmp_path / f"{name}.pt")
-        torch.save({"args": args, "model": network.state_dict()}, paths[f"{name}_checkpoint"])
+    paths = save_networks(tmp_path, task, {checkpointed: {"checkpoint_activations": True}}, **DROPOUT, **LAYERS)
     again, kept = (make_pair(task, **DROPOUT, **LAYERS, **more) for more in (paths, {}))
     layers = [getattr(again, f"{name}_model").encoder.layers[0] for name in ("forward", "backward")]
     assert [hasattr(layer, "precheckpoint_forward") for layer in layers] == [
