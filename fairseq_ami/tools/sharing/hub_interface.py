@@ -231,7 +231,8 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
             banned = (self.tgt_dict.pad(), self.tgt_dict.bos(), *getattr(self.task, "separators", ()))
             policy, pad, eos = Policy(banned, temperature, topk, topp), self.tgt_dict.pad(), self.tgt_dict.eos()
             settings = SamplerSettings(policy, "ancestral", num_samples, max_len_a, max_len_b, seed, pad, eos)
-            model = self.models[0].eval()
+            model = self.models[0]
+            model.eval()
             found: Dict[int, List[str]] = {}
             sources = self._encode_sources(sentences)
             for batch in self._build_batches(sources, False) if sources else ():
