@@ -48,6 +48,8 @@ REFUSED_SETTINGS = {
     "inner optimizer's unknown setting": (["--inner-optimizer-args", '{"speed": 1}'], "has no setting"),
     "inner scheduler": (["--inner-lr-scheduler", "reduce_lr_on_plateau"], "choose one of"),
     "sizes": (["--encoder-embed-dim", "15"], "cannot be built"),
+    "product quantisation noise": (["--quant-noise-pq", "0.1"], "Leave --quant-noise-pq out"),
+    "scalar quantisation noise": (["--quant-noise-scalar", "0.1"], "Leave --quant-noise-scalar out"),
     "adaptive softmax": (["--adaptive-softmax-cutoff", "5"], "adaptive softmax is not supported"),
 }
 
