@@ -32,7 +32,9 @@ def add_pair_args(parser: Any) -> None:
     parser.add_argument("--no-latent-noise", action="store_true", help="no noise network (the paper's AMI w/o LNS)")
     parser.add_argument("--noise-scale", type=float, help="factor on the latent noise (default: 0.1; the paper: 1)")
     parser.add_argument("--noise-hidden-dim", type=int, help="hidden units of the noise network (default: its input)")
-    parser.add_argument("--infomax-dim", type=int, help="size of InfoMax-GAN's common space (default: 0, none; 1024)")
+    parser.add_argument(
+        "--infomax-dim", type=int, help="size of InfoMax-GAN's common space, there 1024 (default: 0, no heads)"
+    )
 
 
 def pair_defaults(args: Any) -> None:
