@@ -3,6 +3,7 @@
 Every expected value is that of one worker that sees the same batches.
 """
 
+import shutil
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple
 
@@ -11,15 +12,17 @@ import torch
 from functional.commands import Result
 from functional.corpus import binarise, pairs
 from functional.recorder import read_records, train_workers
-from functional.settings import ami_args
+from functional.settings import FP16, ami_args
 from functional.test_layouts import LOGGED, PLAIN, RATES
+from functional.test_phases import PLAYERS, changed, changed_masters
 from functional.vae_settings import LAGGING, MINE, preprocess, sentences, vae_args
 
 WARM = ["--pretrain-lr", "0.01", "--pretrain-warmup-updates", "1"]
 PHASES = [*WARM, "--pretrain-updates", "1", "--noise-updates", "1", "--phase-cycle", "noise=1,forward=1,backward=1"]
+SGD = ["--inner-optimizer", "sgd", "--inner-optimizer-args", "{}"]
 # a step that is too large stays what it is where nothing clips or normalises it
 UNCLIPPED = [f"--{player}-clip-norm=0" for player in ("forward", "backward", "noise")]
-UNCLIPPED += ["--inner-optimizer", "sgd", "--inner-optimizer-args", "{}"]
+UNCLIPPED += SGD
 # batches of an epoch, workers, --update-freq; options
 SHORT = {
     "every other update": ((7, 2, 2), ["--clip-norm", "0.5"]),
@@ -102,3 +105,92 @@ def test_a_text_vae_whose_workers_run_short(extra: List[str], tmp_path: Path) ->
     for rank in range(layout[1]):
         assert_equal_after_every_update(tmp_path / "one", tmp_path / "several", rank)
     assert_same_logs(one[0], several[0], ("loss", "nll", "kl", "bound", "gnorm"))
+
+
+# ---------------------------------------------------------------------- half precision
+
+
+def check_half_precision(world: int, dictionaries: Dict[str, Path], folder: Path) -> None:
+    """All workers end with the same bits, who waits keeps its bits, and one worker does the same but for rounding.
+
+    There are *world* - 1 batches: the last worker has no data. float16 rounds by 2^-11 of the size at most. Gradients
+    are rounded once per addition: *world* times, over workers or over micro-batches, in another order. Plain gradient
+    descent hands that down to what the weights have moved by.
+    """
+    data = few_batches(folder, dictionaries, world - 1)
+
+    def args(to: Path) -> List[Any]:
+        return ami_args(data, to, 6, *PLAIN, *RATES, *SGD, *PHASES, *FP16)
+
+    both(folder, args, (world - 1, world, 1))
+    runs = [read_records(folder / "several" / f"updates.{rank}.pt") for rank in range(world)]
+    assert all(record["applied"] for record in runs[0]) and len(runs[0]) == 7
+    for other in runs[1:]:
+        for a, b in zip(runs[0], other):
+            assert all(torch.equal(value, b["weights"][name]) for name, value in a["weights"].items())
+            assert all(torch.equal(x, y) for p in a["masters"] for x, y in zip(a["masters"][p], b["masters"][p]))
+    for before, after in zip(runs[0], runs[0][1:]):
+        playing = PLAYERS[after["phase"]]
+        assert changed_masters(before, after) == playing and changed(before, after) <= playing
+    alone = read_records(folder / "one" / "updates.0.pt")[-1]["masters"]
+    for player, weights in runs[0][-1]["masters"].items():
+        moved = largest(weights, runs[0][0]["masters"][player])
+        assert 1e-4 < moved and largest(weights, alone[player]) < world * 2**-11 * moved
+
+
+def largest(ones: List[torch.Tensor], others: List[torch.Tensor]) -> float:
+    """The largest difference of two lists of weights."""
+    return max(float((one - other).abs().max()) for one, other in zip(ones, others))
+
+
+def test_four_workers_in_half_precision(dictionaries: Dict[str, Path], tmp_path: Path) -> None:
+    check_half_precision(4, dictionaries, tmp_path)
+
+
+@pytest.mark.slow
+def test_eight_workers_in_half_precision(dictionaries: Dict[str, Path], tmp_path: Path) -> None:
+    check_half_precision(8, dictionaries, tmp_path)
+
+
+# ---------------------------------------------------------------------- restarts
+
+
+def ami_restart(folder: Path, dictionaries: Dict[str, Path]) -> Any:
+    data = few_batches(folder, dictionaries, 12)
+    plain = [option for option in PLAIN if option != "--no-save"]
+    return lambda to, updates: ami_args(data, to, updates, *plain, *RATES, *PHASES, "--baseline", "running-mean")
+
+
+def vae_restart(folder: Path, dictionaries: Dict[str, Path]) -> Any:
+    """The running mean of E[e^f] and the state of the inner loop are those of all workers."""
+    data = preprocess(folder / "data", {"train": sentences(24, 3), "valid": sentences(4, 4)})
+    extra = [*MINE, *LAGGING, "--xi", "ema", "--disable-validation"]
+    return lambda to, updates: vae_args(data, to, updates, *extra)
+
+
+@pytest.mark.parametrize("make", [ami_restart, vae_restart])
+def test_restarts_with_other_numbers_of_workers(make: Any, dictionaries: Dict[str, Path], tmp_path: Path) -> None:
+    """Two updates of six batches each are an epoch; two workers stop in the middle of the second."""
+    args = make(tmp_path, dictionaries)
+
+    def train_until(folder: Path, updates: int, world: int) -> List[Dict[str, Any]]:
+        folder.mkdir(exist_ok=True)
+        options = [*args(folder, updates), "--batch-size", "2", "--update-freq", 6 // world]
+        train_workers(folder, options, world)
+        return read_records(folder / "updates.0.pt")
+
+    alone = train_until(tmp_path / "alone", 5, 1)
+    train_until(tmp_path / "stopped", 3, 2)
+    for world in (3, 1):
+        (tmp_path / f"{world}").mkdir()
+        shutil.copy(tmp_path / "stopped" / "checkpoint_last.pt", tmp_path / f"{world}")
+        resumed = train_until(tmp_path / f"{world}", 5, world)
+        assert len(resumed) == 3  # a start and two updates
+        for name, value in alone[5]["weights"].items():
+            again = resumed[2]["weights"][name]
+            torch.testing.assert_close(again, value, atol=5e-6, rtol=5e-5, msg=lambda m, n=name: f"{n}: {m}")
+    assert all(largest_change(*pair) > 1e-4 for pair in zip(alone[3:], alone[4:]))
+
+
+def largest_change(before: Dict[str, Any], after: Dict[str, Any]) -> float:
+    return max(float((after["weights"][name] - value).abs().max()) for name, value in before["weights"].items())
