@@ -39,7 +39,7 @@ def spoil(broken: bool, update: int, factor: float, plus: float) -> None:
     Trainer.train_step = train_step
 
 
-def run_workers(folder: Path, args: List[Any], world: int, *how: Any) -> List[Result]:
+def run_workers(folder: Path, args: List[Any], world: int, *how: Any, hook: Any = spoil) -> List[Result]:
     """Only the last worker is broken."""
     port = free_port()
     running = [
@@ -47,7 +47,7 @@ def run_workers(folder: Path, args: List[Any], world: int, *how: Any) -> List[Re
             "train",
             [*args, *(workers_args(world, rank, port) if world > 1 else [])],
             folder / f"{rank}.log",
-            hook=partial(spoil, rank == world - 1, *how),
+            hook=partial(hook, rank == world - 1, *how),
         )
         for rank in range(world)
     ]
@@ -58,7 +58,7 @@ def the_line(result: Result) -> str:
     """The only error of a worker, in one line."""
     assert result.code != 0 and "Traceback" not in result.text, result.text[-4000:]
     (line,) = [line for line in result.text.splitlines() if "fairseq_ami: error:" in line]
-    return line
+    return line.split("error: ")[1]  # torch puts the worker's number before it
 
 
 @pytest.mark.parametrize("world", [1, 3])
@@ -110,3 +110,25 @@ def test_a_text_vae_with_two_workers(plus: float, precision: List[str], vae_data
     args = vae_args(vae_data, tmp_path, 8, *MINE, *precision, "--disable-validation")
     for result in run_workers(tmp_path, args, 2, 2, 1.0 if plus else float("nan"), plus):
         assert "in update 2 (joint phase)" in the_line(result) and "Lower --lr, --mi-weight" in the_line(result)
+
+
+def doubt(broken: bool) -> None:
+    """On a *broken* worker the networks that the run starts from seem to know nothing about its batch."""
+    from fairseq.trainer import Trainer
+
+    original = Trainer.train_step
+
+    def train_step(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if broken and self.get_num_updates() == 0:
+            likelihood = self._model.log_likelihood
+            self._model.log_likelihood = lambda *args, **kwargs: 100 * likelihood(*args, **kwargs)
+        return original(self, *args, **kwargs)
+
+    Trainer.train_step = train_step
+
+
+def test_networks_that_one_worker_refuses(data: Path, stock: Dict[str, Path], tmp_path: Path) -> None:
+    """All look at the batches of all, before any of them waits for another."""
+    args = ami_args(data, tmp_path, 2, *(f"--{name}-checkpoint={path}" for name, path in stock.items()))
+    lines = [the_line(result) for result in run_workers(tmp_path, args, 2, hook=doubt)]
+    assert lines[0] == lines[1] and "--forward-checkpoint does worse than chance" in lines[0]
