@@ -91,9 +91,14 @@ def test_workers_that_run_short(case: str, dictionaries: Dict[str, Path], tmp_pa
     assert_same_logs(one[0], several[0], (*LOGGED, "gnorm"))
 
 
-@pytest.mark.parametrize(
-    "extra", [["--clip-norm", "0.1"], [*MINE, "--xi", "ema"], [*MINE, *LAGGING]], ids=["clipped", "mine", "lagging"]
-)
+VAES = {
+    "clipped": ["--clip-norm", "0.1"],
+    "mine": [*MINE, "--xi", "ema"],
+    "lagging": [*MINE, *LAGGING],
+}
+
+
+@pytest.mark.parametrize("extra", VAES.values(), ids=VAES)
 def test_a_text_vae_whose_workers_run_short(extra: List[str], tmp_path: Path) -> None:
     layout = (7, 2, 2)
     data = preprocess(tmp_path / "data", {"train": sentences(14, 3), "valid": sentences(4, 4)})
