@@ -9,6 +9,7 @@ from fairseq.optim.composite import CompositeOptimizer, CompositeOptimizerConfig
 from torch import Tensor
 
 from fairseq_ami.errors import AMIError
+from fairseq_ami.optim.finite import FiniteWatch
 from fairseq_ami.optim.inner import player_config, pretrain_scheduler
 from fairseq_ami.optim.phased_config import PRESENT, AMIPhasedConfig, check_options, follows_lr, given
 from fairseq_ami.optim.weight_box import clip_weights
@@ -71,6 +72,7 @@ class AMIPhased(FairseqCompositeOptimizer):
         self.set_lr(cfg.lr[0])  # the schedulers of the pretraining left their first rate, 0
         self.counts = {name: 0 for name in [PRETRAIN, *players]}
         self.trackers: Dict[str, Any] = {}
+        self.watch = FiniteWatch()
         self._tracker_states: Dict[str, Any] = {}
         self.anchor: Optional[List[Tensor]] = None
         self.scaler: Any = None
@@ -105,10 +107,16 @@ class AMIPhased(FairseqCompositeOptimizer):
         return False
 
     def clip_grad_norm(self, max_norm: float, aggregate_norm_fn: Any = None) -> Tensor:
-        """Total norm over all players; called once a step, before fp16 looks for an overflow."""
+        """Total norm over all players; called once a step, before fp16 looks for an overflow.
+
+        Raises:
+            AMIError: the norm is not finite, and half precision cannot mend it by leaving the step out.
+        """
         for tracker in self.trackers.values():
             tracker.hold()
-        return super().clip_grad_norm(max_norm, aggregate_norm_fn)
+        norm = super().clip_grad_norm(max_norm, aggregate_norm_fn)
+        self.watch.close(norm, self.scaler)
+        return norm
 
     def step(self, closure: Any = None, scale: float = 1.0, groups: Any = None) -> None:
         """Clip, step and (the backward network) box the players in the set *groups*.

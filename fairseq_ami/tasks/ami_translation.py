@@ -29,6 +29,14 @@ logger = logging.getLogger(__name__)
 # what the criterion logs -> who keeps its running statistics
 REWARD_TRACKERS = {"reward": "rewards", "advantage": "advantages"}
 
+# what to change about the updates of a phase when the numbers run away
+REMEDIES = {
+    PRETRAIN: "lower --pretrain-lr or raise --pretrain-warmup-updates",
+    "noise": "lower --noise-lr or cap the noise (--noise-norm-cap 1)",
+    "forward": "lower --forward-lr or --policy-weight, or clip (--forward-clip-norm 1)",
+    "backward": "lower --backward-lr, or bound its loss (--weight-clip-mode relative, --fake-loss unlikelihood)",
+}
+
 
 @dataclass
 class AMITranslationConfig(TranslationConfig, RunSettings):
@@ -58,7 +66,6 @@ class AMITranslation(PhasedTask, TranslationTask):
     cfg: AMITranslationConfig
     criterion_class = AMIMinimax
     criterion_flag = "ami_minimax"
-    remedy = "Lower --{phase}-lr or --policy-weight, or clip (--weight-clip-mode relative, --fake-loss unlikelihood)"
 
     _criterion: Optional[AMIMinimax]
 
@@ -191,6 +198,10 @@ class AMITranslation(PhasedTask, TranslationTask):
             if f"{name}_square" in log:
                 sums = [float(log[key]) for key in ("reward_count", f"{name}_sum", f"{name}_square")]
                 optimizer.trackers[tracker].add(phase, torch.tensor(sums, dtype=torch.float64))
+
+    def _remedies(self, phase: str, update_num: int) -> List[str]:
+        before = self.schedule.phase(max(update_num - 1, 0))  # who made the weights of this update
+        return [REMEDIES[name] for name in dict.fromkeys([before, phase])]
 
     # ------------------------------------------------------------------ validation and logs
 

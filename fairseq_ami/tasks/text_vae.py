@@ -50,7 +50,6 @@ class TextVAETask(PhasedTask):
     cfg: TextVAEConfig
     criterion_class = VAEMineELBO
     criterion_flag = "vae_mine_elbo"
-    remedy = "Lower --lr, --mi-weight or --encoder-clip-norm"
 
     _criterion: Optional[VAEMineELBO]
 
@@ -148,6 +147,9 @@ class TextVAETask(PhasedTask):
         if "lagging" in optimizer.trackers:
             sums = [float(log["loss"]), float(log["ntokens"])]
             optimizer.trackers["lagging"].add(phase, torch.tensor(sums, dtype=torch.float64))
+
+    def _remedies(self, phase: str, update_num: int) -> List[str]:
+        return ["lower --lr, --mi-weight or --encoder-clip-norm"]
 
     def _after_step(self, optimizer: AMIPhased) -> None:
         lagging = optimizer.trackers.get("lagging")

@@ -152,7 +152,7 @@ def pretrained(model_cfg: Any) -> Tuple[str, ...]:
 
 @torch.no_grad()
 def check_networks(model: Any, criterion: Any, sample: Any, names: Tuple[str, ...]) -> None:
-    """Refuse pretrained networks that do worse than chance on the first batch.
+    """Refuse pretrained networks that do worse than chance on the first batches of all workers (a collective call).
 
     fairseq checkpoints carry no dictionary and often no languages; with a joint dictionary nothing else
     tells a network of the other direction, or one whose dictionary has other symbols in the same number.
@@ -165,9 +165,13 @@ def check_networks(model: Any, criterion: Any, sample: Any, names: Tuple[str, ..
         network, batch = getattr(model, f"{name}_model"), batches[name]
         with dropout_off(network):
             log_likelihood = model.log_likelihood(network, batch["net_input"], batch["target"])
-        nll = -log_likelihood.sum() / batch["ntokens"]
+        total = -log_likelihood.double().sum()
+        sums = torch.stack([total, torch.full_like(total, batch["ntokens"])])
+        if torch.distributed.is_initialized():  # no worker may stop alone: the others would wait for it
+            sums = distributed_utils.all_reduce(sums, group=distributed_utils.get_data_parallel_group())
+        nll = (sums[0] / sums[1]).item()
         chance = math.log(network.decoder.embed_tokens.num_embeddings)
-        logger.info("%s network: %.3f nats a token on the first batch", name, nll)
+        logger.info("%s network: %.3f nats a token on the first batches", name, nll)
         if nll > chance:
             raise AMIError(
                 f"--{name}-checkpoint does worse than chance on this data ({nll:.2f} nats a token, uniform is "
