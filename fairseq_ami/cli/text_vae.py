@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from fairseq import checkpoint_utils
 
-import fairseq_ami  # noqa: F401
 from fairseq_ami.checkpoints import part_of, read_checkpoint
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.text_vae import TextVAE
+from fairseq_ami.plugin import register
 
 
 def check_checkpoint(path: str, data: str) -> None:
@@ -19,6 +19,7 @@ def check_checkpoint(path: str, data: str) -> None:
     Raises:
         AMIError: unreadable, of another kind, or of another vocabulary.
     """
+    register()
     state = read_checkpoint(path, "checkpoint", lazily=True)
     if part_of(state, "task").get("_name") != "text_vae" and part_of(state, "task").get("task") != "text_vae":
         raise AMIError(f"{path} is no checkpoint of the task text_vae (a text VAE, or a language model of that task)")

@@ -11,11 +11,10 @@ from typing import Any, Dict, List, Optional, Tuple
 from tqdm import tqdm
 
 import fairseq_ami
-from fairseq_ami.cli.arguments import above_zero, positive
 from fairseq_ami.cli.text_vae import check_checkpoint, load
 from fairseq_ami.errors import AMIError
 from fairseq_ami.files import write_text
-from fairseq_ami.generation.latent_decoding import METHODS, DecodingOptions
+from fairseq_ami.generation.latent_decoding import DecodingOptions
 from fairseq_ami.tools.text_vae.studies import LatentStudies
 
 logger = logging.getLogger(__name__)
@@ -23,42 +22,6 @@ logger = logging.getLogger(__name__)
 # option of a decoding -> decodings that have it
 _OPTIONS = {"temperature": "sample", "topk": "sample", "topp": "sample", "beam": "beam", "lenpen": "beam"}
 _SPLIT_LINES = re.compile(r"([\w.-]+):(\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*)")
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", help="checkpoint of a text VAE, or for --prior of an LSTM language model")
-    parser.add_argument("--data", required=True, metavar="DIR", help="binarised data with the training's dictionary")
-    wanted = parser.add_argument_group("what to make; several at once are possible")
-    wanted.add_argument("--prior", type=positive, metavar="N", help="N sentences for z from the standard normal prior")
-    wanted.add_argument("--reconstruct", metavar="WHERE", help=f"decode the posterior mean of sentences in {_WHERE}")
-    wanted.add_argument("--samples", type=positive, metavar="K", help="and K samples of each one's posterior")
-    wanted.add_argument("--interpolate", nargs=2, action="append", metavar=("A", "B"), help=_INTERPOLATE)
-    wanted.add_argument("--steps", type=positive, default=5, metavar="N", help="points, ends included (default: 5)")
-    wanted.add_argument("--neighbours", metavar="WHERE", help="sentences of --subset nearest to these")
-    wanted.add_argument("--top", type=positive, default=3, metavar="N", help="how many of them (default: 3)")
-    wanted.add_argument("--subset", default="train", help="split of --neighbours (default: train)")
-    words = parser.add_argument_group("decoding")
-    words.add_argument("--decoding", choices=METHODS, default="greedy", help="(default: greedy)")
-    words.add_argument("--temperature", type=above_zero, metavar="T", help="of sample: divides the logits")
-    words.add_argument("--topk", type=positive, metavar="K", help="of sample: from the K likeliest words")
-    words.add_argument("--topp", type=above_zero, metavar="P", help="of sample: from the likeliest ones of mass P")
-    words.add_argument("--beam", type=positive, metavar="N", help="of beam (default: 5)")
-    words.add_argument("--lenpen", type=float, metavar="X", help="of beam: log-likelihood / tokens^X (default: 1)")
-    words.add_argument("--no-unk", action="store_true", help="never generate <unk>")
-    words.add_argument("--max-len", type=positive, metavar="N", help="most words a sentence (default: the model's)")
-    words.add_argument("--seed", type=int, default=1, help="of z and of sampled words (default: 1)")
-    machine = parser.add_argument_group("machine and output")
-    machine.add_argument("--batch-size", type=positive, default=1024, metavar="N", help="rows (default: 1024)")
-    machine.add_argument("--bf16", action="store_true", help=_BF16_HELP)
-    machine.add_argument("--cpu", action="store_true", help="leave a GPU alone")
-    machine.add_argument("--markdown", action="store_true", help="print tables for a document")
-    machine.add_argument("--json", metavar="FILE", help="write everything here as well")
-    machine.add_argument("--output", metavar="FILE", help="write the sentences of --prior here, one a line")
-
-
-_WHERE = "a text file, '-' (stdin), or lines of a split such as test:1,4-6"
-_INTERPOLATE = "decode points on the line between the posterior means of two sentences; may be repeated"
-_BF16_HELP = "decoder in bfloat16: faster where the machine computes in it; other samples of the same quality"
 
 
 def run(args: argparse.Namespace) -> int:

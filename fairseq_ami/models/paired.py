@@ -14,6 +14,7 @@ from fairseq.models import BaseFairseqModel
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor
 
+from fairseq_ami.choices import DIRECTIONS
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.pretrained import load_network_weights, network_settings
 from fairseq_ami.modules import InfoMaxHeads, LatentNoise, root_mean_square
@@ -21,8 +22,6 @@ from fairseq_ami.objectives import token_log_likelihood
 from fairseq_ami.random_streams import normal
 
 logger = logging.getLogger(__name__)
-
-DIRECTIONS = ("forward", "backward")
 
 
 def add_pair_args(parser: Any) -> None:

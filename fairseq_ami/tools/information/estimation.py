@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fairseq_ami.modules.critics import build_critic, mlp
 from fairseq_ami.objectives import mutual_information as mi
+from fairseq_ami.tools.information.settings import EstimationSettings
 
 ESTIMATORS = ("dv", "mine", "nwj", "tuba", "infonce", "js", "smile")
 BLOCK_ROWS = 1000  # held-out rows that are scored against each other
@@ -25,21 +26,6 @@ _OBJECTIVES = {
     "js": lambda scores: mi.jensen_shannon(scores)[0],
     "smile": lambda scores: mi.jensen_shannon(scores)[0],
 }
-
-
-@dataclass(frozen=True)
-class EstimationSettings:
-    """How a critic is trained; `clip` is SMILE's."""
-
-    critic: str = "separable"
-    hidden: int = 256
-    layers: int = 2
-    updates: int = 2000
-    batch_size: int = 128
-    lr: float = 5e-4
-    valid_fraction: float = 0.3
-    clip: float = 5.0
-    seed: int = 1
 
 
 @dataclass(frozen=True)
