@@ -104,9 +104,13 @@ def test_verbs_register_before_they_read_a_checkpoint(verb, monkeypatch, tmp_pat
 
 def test_names_of_choices_are_those_of_the_registers():
     """Help texts and registers name the same things, in the same order."""
+    from fairseq_ami.criterions.vae_config import MI_ESTIMATORS
     from fairseq_ami.modules.critics import CRITICS
+    from fairseq_ami.objectives.estimators import ESTIMATORS
     from fairseq_ami.tools.replies.readers import FORMATS
 
     assert choices.CRITICS == tuple(CRITICS)
     assert choices.DIALOGUE_FORMATS == tuple(FORMATS)
+    assert choices.MI_ESTIMATORS == tuple(name for name in ESTIMATORS if name != "tangent")
+    assert set(MI_ESTIMATORS) <= set(ESTIMATORS)
     assert set(choices.JUDGED_DECODINGS.values()) <= set(choices.DECODINGS)
