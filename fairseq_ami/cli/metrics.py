@@ -10,7 +10,7 @@ from typing import Dict, List, Optional, Sequence
 import fairseq_ami
 from fairseq_ami.cli.texts import aligned_lines, markdown, plain, read_lines, warn_of_subwords
 from fairseq_ami.errors import AMIError
-from fairseq_ami.files import write_text
+from fairseq_ami.files import check_writable, write_text
 from fairseq_ami.metrics.word_vectors import WordVectors, read_vectors, train_vectors
 from fairseq_ami.tools.replies.comparison import Comparison, Estimate, compare
 
@@ -21,9 +21,7 @@ def run(args: argparse.Namespace) -> int:
     """Read, measure, write, report."""
     for library in ("sacrebleu", "gensim"):
         logging.getLogger(library).setLevel(logging.WARNING)
-    for path in filter(None, (args.json, args.markdown)):
-        if os.path.isdir(path) or not os.path.isdir(os.path.dirname(path) or "."):
-            raise AMIError(f"cannot write {path}: it is a folder, or its folder does not exist")
+    check_writable(args.json, args.markdown)
     paths = named_paths(args.hypotheses)
     references = read_lines(args.references)
     systems = {name: aligned_lines(path, args.references, len(references)) for name, path in paths.items()}

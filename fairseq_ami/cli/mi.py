@@ -14,14 +14,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fairseq_ami.errors import AMIError
-from fairseq_ami.files import write_text
+from fairseq_ami.files import check_writable, write_text
 from fairseq_ami.tools.information.estimation import Estimate, estimate, part_sizes
 from fairseq_ami.tools.information.settings import EstimationSettings
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.json and (os.path.isdir(args.json) or not os.path.isdir(os.path.dirname(args.json) or ".")):
-        raise AMIError(f"cannot write {args.json}: it is a folder, or its folder does not exist")
+    check_writable(args.json)
     x, z = read_features(args.x), read_features(args.z)
     check_rows(args, len(x), len(z))
     if torch.cuda.is_available() and not args.cpu:

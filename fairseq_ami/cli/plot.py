@@ -7,8 +7,8 @@ import sys
 from typing import Any, List
 
 import torch
-from tqdm import tqdm
 
+from fairseq_ami.cli.texts import read_lines
 from fairseq_ami.errors import AMIError
 from fairseq_ami.tools.figures import latent, training
 from fairseq_ami.tools.figures.canvas import check_path, save
@@ -56,9 +56,8 @@ def plot_latent(args: argparse.Namespace) -> int:
     Raises:
         AMIError: a checkpoint without posterior, or data and labels that do not fit.
     """
-    from fairseq_ami.cli.text_vae import check_checkpoint, load
-    from fairseq_ami.data.sentences import SentenceDataset
-    from fairseq_ami.tools.text_vae.likelihood import check_lengths
+    from fairseq_ami.cli.text_vae import check_checkpoint, load, progress_bar
+    from fairseq_ami.data.sentences import SentenceDataset, check_lengths
     from fairseq_ami.tools.text_vae.space import posteriors
 
     check_checkpoint(args.checkpoint, args.data)
@@ -69,7 +68,7 @@ def plot_latent(args: argparse.Namespace) -> int:
     whole: SentenceDataset = task.dataset(args.subset)
     labels = read_labels(args.labels, whole) if args.labels else None
     check_lengths(model, whole, max(16_000, model.max_positions()))
-    means = posteriors(model, whole, 16_000, _progress).mean
+    means = posteriors(model, whole, 16_000, progress_bar).mean
     projection = latent.principal_components(means)
     order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(args.seed))
     rows = order[: args.max_sentences].sort().values
@@ -89,16 +88,8 @@ def read_labels(path: str, dataset: Any) -> List[str]:
     Raises:
         AMIError: unreadable, or another number of lines.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            labels = [line.strip() for line in file]
-    except (OSError, UnicodeDecodeError) as error:
-        raise AMIError(f"--labels: cannot read {path} as UTF-8 text: {error}") from error
+    labels = [line.strip() for line in read_lines(path)]
     lines = len(dataset) + dataset.empty
     if len(labels) != lines:
         raise AMIError(f"--labels: {path} has {len(labels)} lines, the split has {lines}")
     return labels
-
-
-def _progress(items: Any, what: str) -> Any:
-    return tqdm(items, desc=what, leave=False, disable=None)  # None: no bar where there is no terminal

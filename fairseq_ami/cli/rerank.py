@@ -17,7 +17,7 @@ import fairseq_ami
 from fairseq_ami.cli.options.rerank import TASKS
 from fairseq_ami.data.dialogue import CONTEXT, HISTORY, LAST, REPLY
 from fairseq_ami.errors import AMIError
-from fairseq_ami.files import write_text
+from fairseq_ami.files import check_writable, write_text
 from fairseq_ami.plugin import register
 from fairseq_ami.tools.reranking.decoder import MMIDecoder, Row, Scored, compare
 from fairseq_ami.tools.reranking.scores import Tuned, picked, tune
@@ -71,9 +71,7 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise AMIError("--nbest-file: tune with --tune-nbest-file (the same search on --tune-subset), or give --lambda")
     if args.tune_nbest_file and not args.nbest_file:
         raise AMIError("--tune-nbest-file goes with --nbest-file: both lists must come from the same search")
-    for path in filter(None, (args.output, args.json)):
-        if os.path.isdir(path) or not os.path.isdir(os.path.dirname(path) or "."):
-            raise AMIError(f"cannot write {path}: it is a folder, or its folder does not exist")
+    check_writable(args.output, args.json)
 
 
 def configuration(args: argparse.Namespace) -> Any:

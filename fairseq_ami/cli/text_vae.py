@@ -2,10 +2,11 @@
 
 import argparse
 import os
-from typing import Any
+from typing import Any, Iterable
 
 import torch
 from fairseq import checkpoint_utils
+from tqdm import tqdm
 
 from fairseq_ami.checkpoints import part_of, read_checkpoint
 from fairseq_ami.errors import AMIError
@@ -45,3 +46,8 @@ def load(path: str, args: argparse.Namespace) -> Any:
         raise AMIError(f"{path} is no text VAE and no LSTM language model")
     model = models[0].float().eval()
     return (model.cuda() if torch.cuda.is_available() and not args.cpu else model), task
+
+
+def progress_bar(items: Iterable[Any], what: str) -> Iterable[Any]:
+    """*items* with a bar on a terminal."""
+    return tqdm(items, desc=what, leave=False, disable=None)  # None: no bar where there is no terminal

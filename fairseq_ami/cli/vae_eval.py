@@ -6,14 +6,12 @@ import json
 import logging
 import os
 import sys
-from typing import Any, Dict, Iterable, Iterator, List, Optional
-
-from tqdm import tqdm
+from typing import Any, Dict, Iterable, List, Optional
 
 import fairseq_ami
-from fairseq_ami.cli.text_vae import check_checkpoint, load
+from fairseq_ami.cli.text_vae import check_checkpoint, load, progress_bar
 from fairseq_ami.errors import AMIError
-from fairseq_ami.files import write_text
+from fairseq_ami.files import check_writable, write_text
 from fairseq_ami.tools.text_vae.generated_text import (
     GeneratedTextJudge,
     dataset_sentences,
@@ -52,8 +50,7 @@ def check_arguments(args: argparse.Namespace) -> List[str]:
     Raises:
         AMIError: options that cannot work.
     """
-    if args.json and (os.path.isdir(args.json) or not os.path.isdir(os.path.dirname(args.json) or ".")):
-        raise AMIError(f"cannot write {args.json}: it is a folder, or its folder does not exist")
+    check_writable(args.json)
     if not os.path.isdir(args.data):
         raise AMIError(f"--data: there is no folder {args.data}")
     if args.name and len(args.name) != len(args.checkpoint):
@@ -64,8 +61,8 @@ def check_arguments(args: argparse.Namespace) -> List[str]:
 def _row(name: str, path: str, model: Any, task: Any, judge: Any, args: argparse.Namespace) -> Row:
     """Everything about one checkpoint."""
 
-    def progress(items: Iterable[Any], what: str) -> Iterator[Any]:
-        return tqdm(items, desc=f"{name}: {what}", leave=False, disable=None)  # None: no bar where there is no terminal
+    def progress(items: Iterable[Any], what: str) -> Iterable[Any]:
+        return progress_bar(items, f"{name}: {what}")
 
     longest = model.max_positions() - 1  # the end symbol takes the last place
     max_len = longest if args.max_len is None else args.max_len

@@ -8,12 +8,11 @@ import re
 import sys
 from typing import Any, Dict, List, Optional, Tuple
 
-from tqdm import tqdm
-
 import fairseq_ami
-from fairseq_ami.cli.text_vae import check_checkpoint, load
+from fairseq_ami.cli.text_vae import check_checkpoint, load, progress_bar
+from fairseq_ami.cli.texts import read_lines
 from fairseq_ami.errors import AMIError
-from fairseq_ami.files import write_text
+from fairseq_ami.files import check_writable, write_text
 from fairseq_ami.generation.latent_decoding import DecodingOptions
 from fairseq_ami.tools.text_vae.studies import LatentStudies
 
@@ -33,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     if args.bf16:
         model.decoder.bfloat16()
     max_len = args.max_len or model.max_decoder_positions() - 1  # the end symbol takes the last place
-    studies = LatentStudies(model, max_len, args.decoding, options, args.seed, args.batch_size, progress=_progress)
+    studies = LatentStudies(model, max_len, args.decoding, options, args.seed, args.batch_size, progress=progress_bar)
     found = _studied(args, studies, task)
     if args.output:
         write_text(args.output, "".join(sentence + "\n" for sentence in found["prior"]))
@@ -86,9 +85,7 @@ def check_arguments(args: argparse.Namespace) -> DecodingOptions:
     """
     if not (args.prior or args.reconstruct or args.interpolate or args.neighbours):
         raise AMIError("nothing was asked for: pass --prior, --reconstruct, --interpolate or --neighbours")
-    for path in filter(None, (args.json, args.output)):
-        if os.path.isdir(path) or not os.path.isdir(os.path.dirname(path) or "."):
-            raise AMIError(f"cannot write {path}: it is a folder, or its folder does not exist")
+    check_writable(args.json, args.output)
     if not os.path.isdir(args.data):
         raise AMIError(f"--data: there is no folder {args.data}")
     for name, other in (("output", "prior"), ("samples", "reconstruct")):
@@ -114,7 +111,7 @@ def _sentences(task: Any, where: str, option: str) -> List[str]:
     Raises:
         AMIError: there are none.
     """
-    lines = read_lines(where, option)
+    lines = given_lines(where, option)
     if lines is not None:
         return lines
     name, numbers = split_lines(where, option)
@@ -132,24 +129,14 @@ def _split(task: Any, name: str) -> Any:
     return task.dataset(name)
 
 
-def _progress(items: Any, what: str) -> Any:
-    return tqdm(items, desc=what, leave=False, disable=None)  # None: no bar where there is no terminal
-
-
-def read_lines(where: str, option: str) -> Optional[List[str]]:
+def given_lines(where: str, option: str) -> Optional[List[str]]:
     """The lines of a text file or of stdin; None if *where* names lines of a split.
 
     Raises:
         AMIError: neither.
     """
-    try:
-        if where == "-":
-            return sys.stdin.read().splitlines()
-        if os.path.isfile(where):
-            with open(where, encoding="utf-8") as file:
-                return file.read().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise AMIError(f"{option}: cannot read {where} as UTF-8 text: {error}") from error
+    if where == "-" or os.path.isfile(where):
+        return read_lines(where)
     if _SPLIT_LINES.fullmatch(where):
         return None
     raise AMIError(f"{option}: there is no file {where} (lines of a split are written as test:1,4-6)")

@@ -9,8 +9,8 @@ import torch
 from fairseq_ami.choices import JUDGED_DECODINGS
 from fairseq_ami.generation.latent_decoding import generate
 from fairseq_ami.random_streams import Stream, normal, stream_keys
-from fairseq_ami.tools.text_vae.likelihood import Progress
 from fairseq_ami.tools.text_vae.ngram_lm import KenLM, NGramError, NGramModel, Perplexity, write_sentences
+from fairseq_ami.types import Progress
 
 MEASURES = ("fppl", "rppl", "rppl_closed")
 _AT_A_TIME = 1024  # sentences that are generated together
