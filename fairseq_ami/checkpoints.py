@@ -11,11 +11,12 @@ import shutil
 import zipfile
 from collections import defaultdict
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Mapping, Optional
 
 import numpy as np
 import torch
 from fairseq.distributed import utils as distributed_utils
+from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY
 from omegaconf import AnyNode, DictConfig, ListConfig, OmegaConf
 from omegaconf.base import ContainerMetadata, Metadata
 
@@ -106,6 +107,26 @@ def part_of(state: Dict[str, Any], name: str) -> Dict[str, Any]:
     else:
         part = state["args"]
     return dict(vars(part)) if isinstance(part, argparse.Namespace) else dict(part or {})
+
+
+def architecture(settings: Mapping[str, Any]) -> Optional[str]:
+    """fairseq's name of the architecture, from the settings of a model; some versions leave one of the two out."""
+    return settings.get("arch") or settings.get("_name")
+
+
+def model_class(settings: Mapping[str, Any]) -> Any:
+    """The registered class of a model, from its settings; None if it is unknown here."""
+    name = architecture(settings)
+    return ARCH_MODEL_REGISTRY.get(name) or MODEL_REGISTRY.get(name)
+
+
+def languages_of(settings: Mapping[str, Any]) -> Dict[str, List[str]]:
+    """What the ``forward`` and the ``backward`` network of a pair read and write, from the pair's settings.
+
+    The backward network has languages of its own in dialogue. Without them they are the pair's, swapped.
+    """
+    pair = list(settings["pair_languages"])
+    return {"forward": pair, "backward": list(settings.get("backward_languages") or pair[::-1])}
 
 
 # ---------------------------------------------------------------------- resuming

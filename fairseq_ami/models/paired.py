@@ -12,6 +12,8 @@ from fairseq.models import BaseFairseqModel
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from fairseq_ami.checkpoints import languages_of
+from fairseq_ami.choices import DIRECTIONS
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.pair_settings import as_namespace, exchange_limits, mirrored, set_args
 from fairseq_ami.models.pretrained import check_quant_noise, load_network_weights, network_settings
@@ -21,8 +23,6 @@ from fairseq_ami.objectives import token_log_likelihood
 from fairseq_ami.random_streams import normal
 
 logger = logging.getLogger(__name__)
-
-DIRECTIONS = ("forward", "backward")
 
 
 class PairedModel(BaseFairseqModel):
@@ -112,16 +112,15 @@ class PairedModel(BaseFairseqModel):
         the resolved ones are kept in the model's own settings. What the backward network reads and writes
         has languages of its own in dialogue; else they are the pair's, swapped."""
         asked = [getattr(task.cfg, "source_lang", None), getattr(task.cfg, "target_lang", None)]
-        pair = getattr(args, "pair_languages", None)
-        if pair is None:
+        if getattr(args, "pair_languages", None) is None:
             back = getattr(task, "backward_languages", asked[::-1])
             set_args(args, pair_languages=asked, backward_languages=list(back))
             return "forward"
-        back = list(getattr(args, "backward_languages", None) or list(pair)[::-1])
-        if list(pair) == asked:
-            return "forward"
-        if back == asked:
-            return "backward"
+        directions = languages_of(vars(as_namespace(args)))
+        for direction, languages in directions.items():
+            if languages == asked:
+                return direction
+        pair, back = directions.values()
         raise AMIError(
             f"this model translates {pair[0]} -> {pair[1]} and back; it was asked for {asked[0]} -> {asked[1]}. "
             f"Pass -s {pair[0]} -t {pair[1]} (its backward network: -s {back[0]} -t {back[1]})"

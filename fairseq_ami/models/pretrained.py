@@ -4,9 +4,9 @@ import argparse
 import logging
 from typing import Any, Dict, List, Optional
 
-from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY
+from fairseq.models import MODEL_REGISTRY
 
-from fairseq_ami.checkpoints import first_line, part_of, read_checkpoint
+from fairseq_ami.checkpoints import architecture, first_line, model_class, part_of, read_checkpoint
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.explicit_settings import FREE_SETTINGS, explicit
 
@@ -79,13 +79,11 @@ def check_quant_noise(pq: Any, scalar: Any = 0, checkpoint: Optional[str] = None
 
 
 def _check_architecture(stored: Dict[str, Any], path: str, network_class: Any, direction: str) -> None:
-    name = stored.get("arch") or stored.get("_name")
-    found = ARCH_MODEL_REGISTRY.get(name) or MODEL_REGISTRY.get(name)
-    if found is not network_class:
+    if model_class(stored) is not network_class:
         wanted = next(key for key, value in MODEL_REGISTRY.items() if value is network_class)
         raise AMIError(
-            f"--{direction}-checkpoint {path} is of the architecture {name!r}; this --arch needs a stock "
-            f"fairseq {wanted!r} (any of its sizes)"
+            f"--{direction}-checkpoint {path} is of the architecture {architecture(stored)!r}; this --arch needs a "
+            f"stock fairseq {wanted!r} (any of its sizes)"
         )
 
 

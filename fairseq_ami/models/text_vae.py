@@ -15,8 +15,6 @@ from fairseq_ami.modules import DiagonalGaussian
 from fairseq_ami.modules.critics import CRITICS, build_critic
 from fairseq_ami.random_streams import uniform
 
-PLAYERS = ("encoder", "decoder", "critic")
-
 
 @dataclass
 class TextVAEModelConfig(FairseqDataclass):

@@ -1,5 +1,6 @@
 """``ami_translation``: parallel data for a forward and a backward network that take turns."""
 
+import copy
 import logging
 from dataclasses import dataclass, field
 from typing import Any, Dict, FrozenSet, List, Optional, Tuple
@@ -90,6 +91,23 @@ class AMITranslation(PhasedTask, TranslationTask):
     def separators(self) -> Tuple[int, ...]:
         """Symbols that stand between sentences and that no network may write."""
         return ()
+
+    def reversed(self) -> "AMITranslation":
+        """The task of the other network of the pair: its languages, the dictionaries and the limits exchanged."""
+        cfg = copy.deepcopy(self.cfg)
+        cfg.source_lang, cfg.target_lang = self.other_languages
+        cfg.max_source_positions, cfg.max_target_positions = self.other_limits
+        return type(self)(cfg, self.target_dictionary, self.source_dictionary)
+
+    @property
+    def other_languages(self) -> Tuple[str, str]:
+        """What the network of the other direction reads and writes."""
+        return self.backward_languages
+
+    @property
+    def other_limits(self) -> Tuple[int, int]:
+        """The most symbols that it reads and writes."""
+        return self.cfg.max_target_positions, self.cfg.max_source_positions
 
     # ------------------------------------------------------------------ data
 

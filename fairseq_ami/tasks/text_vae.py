@@ -9,7 +9,6 @@ from typing import Any, FrozenSet, List, Optional
 import torch
 from fairseq.data import Dictionary
 from fairseq.dataclass import FairseqDataclass
-from fairseq.models import ARCH_MODEL_REGISTRY
 from fairseq.tasks import register_task
 from omegaconf import II, MISSING
 
@@ -103,7 +102,13 @@ class TextVAETask(PhasedTask):
             resuming = start.find_checkpoint(self.cfg)
             new = resuming is None
             if not new:
-                _check_same_model(cfg, resuming)
+                saved = part_of(read_checkpoint(resuming, "checkpoint to resume from", lazily=True), "model")
+                if "latent_dim" not in saved:
+                    raise AMIError(
+                        f"{resuming} is no checkpoint of a text VAE: pass another --save-dir or --restore-file"
+                    )
+                sizes = SIZES if str(saved.get("critic")) == "none" else SIZES + CRITIC_SIZES
+                start.check_same_model(saved, cfg, resuming, sizes)
         model = super().build_model(cfg, from_checkpoint)
         if not isinstance(model, TextVAE):
             raise AMIError("the task text_vae needs --arch text_vae_lstm, text_vae_transformer or text_lm_lstm")
@@ -191,26 +196,3 @@ class TextVAETask(PhasedTask):
                 float(sum(log[key] for log in logging_outputs)) for key in ("information", "information_sentences")
             ]
             self._optimizer.trackers["lagging"].add_information(*found)
-
-
-def _check_same_model(model_cfg: Any, path: str) -> None:
-    """Refuse to resume the checkpoint of another model.
-
-    Raises:
-        AMIError: with the setting that differs.
-    """
-    saved = part_of(read_checkpoint(path, "checkpoint to resume from", lazily=True), "model")
-    if "latent_dim" not in saved:
-        raise AMIError(f"{path} is no checkpoint of a text VAE: pass another --save-dir or --restore-file")
-    arch = saved.get("arch") or saved.get("_name")
-    asked = getattr(model_cfg, "arch", None) or getattr(model_cfg, "_name", None)
-    if ARCH_MODEL_REGISTRY.get(arch) is not ARCH_MODEL_REGISTRY.get(asked):
-        raise AMIError(f"{path} is of --arch {arch}, not {asked}: resume with the same, or choose another --save-dir")
-    for name in SIZES if str(saved.get("critic")) == "none" else SIZES + CRITIC_SIZES:
-        before, now = saved.get(name), getattr(model_cfg, name, None)
-        if before is not None and now is not None and str(before) != str(now):
-            flag = "--" + name.replace("_", "-")
-            raise AMIError(
-                f"{path} was trained with {flag} {before}, this run has {now}: resume with the settings of the first "
-                "run, or choose another --save-dir"
-            )

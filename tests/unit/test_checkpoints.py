@@ -8,8 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fairseq.models import MODEL_REGISTRY
 
 from fairseq_ami.checkpoints import (
+    architecture,
+    languages_of,
+    model_class,
     newest_readable,
     part_of,
     read_checkpoint,
@@ -217,3 +221,29 @@ def test_newest_readable(tmp_path):
     assert newest_readable(str(tmp_path), "") == str(second)
     assert newest_readable(str(tmp_path), str(second)) == str(first)
     assert newest_readable(str(tmp_path / "absent"), "") is None
+
+
+# ---------------------------------------------------------------------- what settings say
+
+
+@pytest.mark.parametrize(
+    "stored, backward",
+    [
+        ({}, ["de", "en"]),
+        ({"backward_languages": None}, ["de", "en"]),
+        ({"backward_languages": ("c", "l")}, ["c", "l"]),
+    ],
+)
+def test_languages_of_a_pair(stored, backward):
+    """Pairs of translation, before and since dialogue, and of dialogue."""
+    found = languages_of({"pair_languages": ("en", "de"), **stored})
+    assert found == {"forward": ["en", "de"], "backward": backward} and list(found) == ["forward", "backward"]
+
+
+def test_architecture_and_its_class():
+    """Of a size of fairseq's model, of a bare model, of nothing that is known here."""
+    assert architecture({"arch": "transformer_iwslt_de_en", "_name": "transformer"}) == "transformer_iwslt_de_en"
+    assert architecture({"_name": "transformer"}) == "transformer" and architecture({}) is None
+    for name in ("transformer_iwslt_de_en", "transformer"):
+        assert model_class({"arch": name}) is MODEL_REGISTRY["transformer"]
+    assert model_class({"arch": "of another plugin"}) is None and model_class({}) is None
