@@ -77,10 +77,10 @@ OWN_RATES: Dict[str, Rule] = {
 
 
 def refuse(cfg: Any, *tables: Dict[str, Rule]) -> None:
-    """Refuse what one of *tables* names. A setting that *cfg* knows nothing of passes.
+    """Refuse what one of *tables* names. A setting that this run does not have passes.
 
     Args:
-        cfg: settings of a task, inside fairseq's whole configuration.
+        cfg: settings of a task, one level below fairseq's whole configuration.
         tables: such as :data:`REFUSED`.
 
     Raises:
@@ -88,6 +88,6 @@ def refuse(cfg: Any, *tables: Dict[str, Rule]) -> None:
     """
     for table in tables:
         for place, (refused, reason) in table.items():
-            value = OmegaConf.select(cfg, f"..{place}") if OmegaConf.is_config(cfg) else None
+            value = OmegaConf.select(cfg, f"..{place}")
             if value is not None and refused(value):
                 raise AMIError(reason)
