@@ -23,6 +23,11 @@ REFUSED: Dict[str, Rule] = {
         "--quantization-config-path puts new layers in the place of those that a player owns: leave it out, and "
         "quantise the network that `fairseq-ami export` writes",
     ),
+    "dataset": (
+        lambda section: section.curriculum > 0 and not section.update_epoch_batch_itr,
+        "--curriculum would keep the batches in the same order for ever, for fairseq asks only once whether to shuffle "
+        "them: pass --update-epoch-batch-itr True as well",
+    ),
     "dataset.update_ordered_indices_seed": (
         bool,
         "--update-ordered-indices-seed would give a resumed run other batches: leave it out (the order of the batches "

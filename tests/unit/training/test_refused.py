@@ -15,6 +15,7 @@ GIVEN = {
     "common.tpu": True,
     "common.model_parallel_size": 2,
     "common.quantization_config_path": "iterative_pq.yaml",
+    "dataset.curriculum": 1,
     "dataset.update_ordered_indices_seed": True,
     "distributed_training.ddp_backend": "fully_sharded",
     "distributed_training.cpu_offload": True,
@@ -44,11 +45,15 @@ def whole(scheduler=FixedLRScheduleConfig, **changes):
 
 
 def test_all_rules_are_tried():
-    assert set(GIVEN) == {*REFUSED, *OWN_RATES}
+    assert {*GIVEN, "dataset"} - {"dataset.curriculum"} == {*REFUSED, *OWN_RATES}
 
 
 def test_defaults_pass():
     check_settings(whole().task, OWN_RATES)
+
+
+def test_a_curriculum_with_new_batches_in_each_epoch_passes():
+    refuse(whole(**{"dataset.curriculum": 1, "dataset.update_epoch_batch_itr": True}).task, REFUSED)
 
 
 @pytest.mark.parametrize("place", GIVEN)
