@@ -113,6 +113,26 @@ class TextVAETask(PhasedTask):
             start_from_language_model(model, cfg.language_model)
         return model
 
+    def build_generator(self, *args: Any, **kwargs: Any) -> Any:
+        """Not for this task.
+
+        Raises:
+            AMIError: always, with the verb that writes sentences.
+        """
+        raise AMIError(
+            "fairseq-generate and -interactive need a source, which a text VAE has not: use fairseq-ami vae-sample"
+        )
+
+    def eval_lm_dataloader(self, *args: Any, **kwargs: Any) -> Any:
+        """Not for this task.
+
+        Raises:
+            AMIError: always, with the verb that evaluates.
+        """
+        raise AMIError(
+            "fairseq-eval-lm reads language models, and the task text_vae has its own: use fairseq-ami vae-eval"
+        )
+
     def get_batch_iterator(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         batches = super().get_batch_iterator(dataset, *args, **kwargs)
         if dataset is self.datasets.get(self.cfg.train_subset):
