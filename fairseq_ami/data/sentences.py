@@ -89,13 +89,17 @@ class SentenceDataset(FairseqDataset):
         self.sentences.prefetch([int(self.lines[index]) for index in indices])
 
 
-def load_sentences(path: str, dictionary: Dictionary, shuffle: bool = False, seed: int = 0) -> SentenceDataset:
+def load_sentences(
+    path: str, dictionary: Dictionary, shuffle: bool = False, seed: int = 0, combine: bool = False
+) -> SentenceDataset:
     """Read ``PATH.bin`` and ``PATH.idx``; *shuffle* and *seed* as in :class:`SentenceDataset`.
+
+    With *combine* ``PATH1.bin``, ``PATH2.bin``, ... follow, if they are there, as in fairseq's own tasks.
 
     Raises:
         AMIError: no such data, or nothing but empty lines.
     """
-    indexed = data_utils.load_indexed_dataset(path, dictionary)
+    indexed = data_utils.load_indexed_dataset(path, dictionary, combine=combine)
     if indexed is None:
         raise AMIError(
             f"there is no {os.path.basename(path)} data at {path}.bin: make it with `fairseq-preprocess --only-source "

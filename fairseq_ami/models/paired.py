@@ -15,8 +15,9 @@ from torch import Tensor
 from fairseq_ami.checkpoints import languages_of
 from fairseq_ami.choices import DIRECTIONS
 from fairseq_ami.errors import AMIError
-from fairseq_ami.models.pair_settings import as_namespace, exchange_limits, mirrored, set_args
+from fairseq_ami.models.pair_settings import as_namespace, exchange_limits, exchange_word_vectors, mirrored, set_args
 from fairseq_ami.models.pretrained import check_quant_noise, load_network_weights, network_settings
+from fairseq_ami.models.refused import refuse_network, refuse_options
 from fairseq_ami.models.stock_network import build_network
 from fairseq_ami.modules import InfoMaxHeads, LatentNoise, root_mean_square
 from fairseq_ami.objectives import token_log_likelihood
@@ -139,11 +140,15 @@ class PairedModel(BaseFairseqModel):
             files = {"encoder_embed_path": None, "decoder_embed_path": None}
             return {name: {**settings, **files} for name, settings in stored.items()}
         given = vars(as_namespace(args))
+        refuse_options(given)
         settings = {
             name: network_settings(given, given[f"{name}_checkpoint"], cls.network_class, name) for name in DIRECTIONS
         }
         if not given["backward_checkpoint"] and cls._mirrored(args):
             exchange_limits(settings["backward"])
+            exchange_word_vectors(settings["backward"])
+        for name in DIRECTIONS:
+            refuse_network(settings[name], given[f"{name}_checkpoint"])
         set_args(args, network_settings=settings)
         return settings
 

@@ -52,6 +52,8 @@ def network_settings(given: Dict[str, Any], path: Optional[str], network_class: 
         if settings.get("quant_noise_scalar"):  # it adds no weights: those that it trained work without
             logger.warning("--%s-checkpoint %s: --quant-noise-scalar is not taken over from it", direction, path)
             settings["quant_noise_scalar"] = 0
+        # its word vectors are among the weights; the files that they came from may be gone
+        settings.update({name: None for name in ("encoder_embed_path", "decoder_embed_path") if name in settings})
     settings["criterion"] = ""  # fairseq's LSTM looks at it
     return settings
 

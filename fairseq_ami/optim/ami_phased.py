@@ -11,6 +11,7 @@ from torch import Tensor
 from fairseq_ami.errors import AMIError
 from fairseq_ami.optim.finite import FiniteWatch
 from fairseq_ami.optim.inner import player_config, pretrain_scheduler
+from fairseq_ami.optim.overrides import overrides_of_players
 from fairseq_ami.optim.phased_config import PRESENT, AMIPhasedConfig, check_options, follows_lr, given
 from fairseq_ami.optim.weight_box import clip_weights
 from fairseq_ami.schedules import PRETRAIN
@@ -250,7 +251,7 @@ class AMIPhased(FairseqCompositeOptimizer):
                 f"{sorted(self.optimizers)}: resume with the settings of the first run, or start a new one with "
                 "--restore-file and --reset-optimizer"
             )
-        super().load_state_dict(state, optimizer_overrides)
+        super().load_state_dict(state, overrides_of_players(optimizer_overrides, self.optimizers))
         self.counts.update(own["counts"])
         self._tracker_states = {name: dict(tracked) for name, tracked in own["trackers"].items()}
         for name in [name for name in self.trackers if name in self._tracker_states]:

@@ -22,6 +22,7 @@ from fairseq_ami.optim import AMIPhased, RunningStatistics, check_options
 from fairseq_ami.schedules import PLAYERS, PRETRAIN, PhaseSchedule, parse_phase_cycle
 from fairseq_ami.training import patience, start
 from fairseq_ami.training.phased_task import PhasedTask
+from fairseq_ami.training.refused import OWN_RATES
 from fairseq_ami.training.settings import RunSettings, check_settings
 from fairseq_ami.types import Batch, Log
 
@@ -129,7 +130,7 @@ class AMITranslation(PhasedTask, TranslationTask):
         """
         resuming = None
         if not from_checkpoint:
-            check_settings(self.cfg)
+            check_settings(self.cfg, OWN_RATES)
             resuming = start.find_checkpoint(self.cfg)
             self._resumed_objective = start.prepare(cfg, self.cfg, list(self.backward_languages), resuming)
         model = super().build_model(cfg, from_checkpoint)
@@ -158,9 +159,15 @@ class AMITranslation(PhasedTask, TranslationTask):
         return criterion
 
     def build_generator(self, models: Any, args: Any, seq_gen_cls: Any = None, **kwargs: Any) -> Any:
-        """fairseq's generator; with ``--latent-noise-draws`` one that searches under several noises."""
+        """fairseq's generator; with ``--latent-noise-draws`` one that searches under several noises.
+
+        Raises:
+            AMIError: noise for references that are only scored.
+        """
         generator = super().build_generator(models, args, seq_gen_cls, **kwargs)
-        if self.cfg.latent_noise_draws > 0 and not getattr(args, "score_reference", False):
+        if self.cfg.latent_noise_draws > 0:
+            if getattr(args, "score_reference", False):
+                raise AMIError("--score-reference scores without noise: leave --latent-noise-draws out")
             return NoisySearch(generator, models, self.cfg.latent_noise_draws, self.cfg.seed)
         return generator
 

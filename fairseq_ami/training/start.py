@@ -25,7 +25,9 @@ PAIR_SETTINGS = ("no_latent_noise", "noise_hidden_dim", "infomax_dim")
 
 def find_checkpoint(cfg: Any) -> Optional[str]:
     """The checkpoint to resume from, or None; the first worker mends a damaged one before the others look."""
-    return _first_worker_first(lambda: restore_path(cfg.save_dir, cfg.restore_file))
+    return _first_worker_first(
+        lambda: restore_path(cfg.save_dir, cfg.restore_file, cfg.checkpoint_suffix or "", cfg.continue_once)
+    )
 
 
 def _first_worker_first(action: Callable[[], Optional[str]]) -> Optional[str]:

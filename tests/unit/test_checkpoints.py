@@ -223,6 +223,39 @@ def test_newest_readable(tmp_path):
     assert newest_readable(str(tmp_path / "absent"), "") is None
 
 
+def test_a_suffix(tmp_path):
+    """--checkpoint-suffix: fairseq resumes the last checkpoint of that name, and no other stands in."""
+    folder = str(tmp_path)
+    save(tmp_path, "checkpoint_last.pt", 1, 0)
+    assert restore_path(folder, "checkpoint_last.pt", "_x") is None
+    last = save(tmp_path, "checkpoint_last_x.pt", 2, 5)
+    assert restore_path(folder, "checkpoint_last.pt", "_x") == str(last)
+    assert restore_path(folder, str(tmp_path / "checkpoint_last_y.pt").replace("_y", ""), "_x") == str(last)
+    halve(last)
+    with pytest.raises(AMIError, match="no other checkpoint"):
+        restore_path(folder, "checkpoint_last.pt", "_x")
+    save(tmp_path, "checkpoint1_x.pt", 3, 9)
+    assert restore_path(folder, "checkpoint_last.pt", "_x") == str(last) and torch.load(last)["value"] == 3
+
+
+def test_continue_once(tmp_path):
+    """--continue-once holds until the run has a checkpoint of its own."""
+    other, folder = save(tmp_path, "other.pt", 1, 0), tmp_path / "run"
+    folder.mkdir()
+    assert restore_path(str(folder), "checkpoint_last.pt", "", str(other)) == str(other)
+    last = save(folder, "checkpoint_last.pt", 2, 0)
+    assert restore_path(str(folder), "checkpoint_last.pt", "", str(other)) == str(last)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    """fairseq would start a new run, with one line in its log."""
+    nowhere = str(tmp_path / "nowhere.pt")
+    with pytest.raises(AMIError, match="--restore-file: there is no file"):
+        restore_path(str(tmp_path), nowhere)
+    with pytest.raises(AMIError, match="--continue-once: there is no file"):
+        restore_path(str(tmp_path), "checkpoint_last.pt", "", nowhere)
+
+
 # ---------------------------------------------------------------------- what settings say
 
 
