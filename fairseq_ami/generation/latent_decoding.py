@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fairseq_ami.choices import DECODINGS
 from fairseq_ami.errors import AMIError
-from fairseq_ami.generation.policy import Policy
+from fairseq_ami.generation.policy import Policy, symbols
 from fairseq_ami.generation.sampler import sample
 
 # rows that the softmax works on at a time: on a CPU their logits stay in the cache
@@ -110,7 +110,7 @@ class _Greedy(Policy):
 
     def choose(self, logits: Tensor, uniform: Tensor) -> Tensor:
         logits = logits.float()  # torch's argmax of half precision is slow on a CPU
-        return logits.index_fill(1, torch.tensor(self.banned, device=logits.device), float("-inf")).argmax(1)
+        return logits.index_fill(1, symbols(self.banned, logits.device), float("-inf")).argmax(1)
 
 
 def _ancestral(

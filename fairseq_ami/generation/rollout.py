@@ -99,8 +99,10 @@ def roll_out(
     if not score:
         return Rollout(samples, None, None, norm)
     per_token = token_log_probs(log_probs, samples.tokens, scored).masked_fill(~samples.actions, 0.0)
-    entropy = entropies(log_probs)[samples.actions[scored]].sum()
-    return Rollout(samples, per_token.sum(1).view(-1, k), entropy, norm)
+    entropy = entropies(log_probs)
+    if scored is not samples.actions:
+        entropy = entropy[samples.actions[scored]]
+    return Rollout(samples, per_token.sum(1).view(-1, k), entropy.sum(), norm)
 
 
 def _ancestral(
@@ -169,16 +171,21 @@ def sample_sums(rollout: Rollout, batch: Dict[str, Any], settings: SamplerSettin
     tokens, actions = rollout.samples.tokens, rollout.samples.actions
     rows = tokens.size(0)
     sums = {
-        "sample_tokens": int(tokens.ne(settings.pad).sum()),
+        "sample_tokens": _count(tokens.ne(settings.pad)),
         "sample_rows": rows,
         "sample_reference_tokens": batch["ntokens"] * (rows // len(batch["id"])),
-        "sample_cut": rows - int((actions & tokens.eq(settings.eos)).sum()),
+        "sample_cut": rows - _count(actions & tokens.eq(settings.eos)),
     }
     if rollout.entropy is not None:
-        sums.update(entropy_sum=rollout.entropy, entropy_count=int(actions.sum()))
+        sums.update(entropy_sum=rollout.entropy, entropy_count=_count(actions))
     if rollout.noise_norm is not None:
         sums["noise_norm_sum"] = rollout.noise_norm.detach().sum()
     return sums
+
+
+def _count(mask: Tensor) -> Tensor:
+    """float64, as the workers' sums are; left where it is, since reading it would make the host wait."""
+    return mask.sum(dtype=torch.float64)
 
 
 def backward_log_likelihood(model: PairedModel, tokens: Tensor, reverse: Dict[str, Any], pad: int) -> Tensor:

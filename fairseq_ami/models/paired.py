@@ -21,6 +21,7 @@ from fairseq_ami.models.refused import refuse_network, refuse_options
 from fairseq_ami.models.stock_network import build_network
 from fairseq_ami.modules import InfoMaxHeads, LatentNoise, root_mean_square
 from fairseq_ami.objectives import token_log_likelihood
+from fairseq_ami.objectives.likelihood import places_of
 from fairseq_ami.random_streams import normal
 
 logger = logging.getLogger(__name__)
@@ -217,7 +218,7 @@ class PairedModel(BaseFairseqModel):
         Only they reach the output layer, by far the widest one.
         """
         features = network.decoder.extract_features(previous, encoder_out=encoder_out)[0]
-        return network.decoder.output_layer(features[where])
+        return network.decoder.output_layer(features.flatten(0, 1).index_select(0, places_of(where)))
 
     def perturb(self, encoder_out: Any, keys: Tensor) -> Tuple[Any, Tensor]:
         """Add latent noise (equation 14) to the forward network's encoder output.
@@ -286,7 +287,7 @@ def noise_draws(keys: Tensor, z: Tensor, padding_mask: Optional[Tensor]) -> Tens
     Left padding moves a sentence's words with the length of its neighbours; its noise must not move.
     """
     eps = normal(keys, z.size(0), z.size(2))  # (batch, positions, channels)
-    if padding_mask is not None and padding_mask.any():
+    if padding_mask is not None:
         place = (~padding_mask).long().cumsum(1) - 1
         eps = eps.gather(1, place.clamp(min=0).unsqueeze(-1).expand_as(eps))
     return eps.transpose(0, 1)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from fairseq_ami.errors import AMIError
 from fairseq_ami.modules import DiagonalGaussian
 from fairseq_ami.modules.critics import CRITICS, build_critic
+from fairseq_ami.objectives.likelihood import places_of
 from fairseq_ami.random_streams import uniform
 
 
@@ -217,12 +218,12 @@ class TextVAE(BaseFairseqModel):
             words = F.pad(hide[:, :-1], (1, 0)) & previous.ne(self.pad)
             previous = previous.masked_fill(words, self.dictionary.unk())
         features, _ = self.decoder.extract_features(previous, encoder_out=self.condition(z))
-        real = tokens.ne(self.pad)
-        logits = self.decoder.output_layer(features[real])
+        places = places_of(tokens.ne(self.pad))
+        logits = self.decoder.output_layer(features.flatten(0, 1).index_select(0, places))
         losses = F.cross_entropy(
-            logits.to(torch.promote_types(logits.dtype, torch.float32)), tokens[real], reduction="none"
+            logits.to(torch.promote_types(logits.dtype, torch.float32)), tokens.flatten()[places], reduction="none"
         )
-        return -losses.new_zeros(tokens.size(0)).index_add(0, real.nonzero()[:, 0], losses)
+        return -losses.new_zeros(tokens.size(0)).index_add(0, places // tokens.size(1), losses)
 
     def previous_tokens(self, tokens: Tensor) -> Tensor:
         """Decoder input for *tokens*: shifted right behind the end symbol."""

@@ -209,13 +209,12 @@ def info_nce_terms(local_features: Tensor, global_features: Tensor, mask: Tensor
     """
     if int(mask.any(1).sum()) < 2:
         raise ValueError("at least two sentences must have a token: there are no negatives otherwise")
-    n = mask.size(0)
     # (n, n, tokens): global feature, sentence, token
     scores = torch.einsum("ad,btd->abt", _full_precision(global_features), _full_precision(local_features))
-    own = torch.eye(n, dtype=torch.bool, device=mask.device).unsqueeze(-1)
+    own = torch.eye(len(mask), dtype=torch.bool, device=mask.device).unsqueeze(-1)
     negative = mask.unsqueeze(0) & ~own
     others = scores.masked_fill(~negative, -math.inf).flatten(1).logsumexp(1)  # (n,)
-    positive = scores[torch.arange(n), torch.arange(n)]  # (n, tokens)
+    positive = scores.diagonal().t()  # (n, tokens)
     candidates = 1.0 + negative.flatten(1).sum(1)
     terms = positive - torch.logaddexp(positive, others.unsqueeze(1)) + candidates.log().unsqueeze(1)
     return terms.masked_fill(~mask, 0.0)

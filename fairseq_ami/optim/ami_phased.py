@@ -127,21 +127,22 @@ class AMIPhased(FairseqCompositeOptimizer):
         """
         if not groups or isinstance(groups, str):
             raise AMIError("ami_phased steps only the players that its task names: use an ami_* task")
-        for player in sorted(groups):
-            self._clip_player(player)
+        self._clip(sorted(groups))
         super().step(closure, scale, groups)
         if self.phase == "backward" and self.boxed:
             # here, because fairseq copies the float32 weights over the half ones right after
             self._box()
 
-    def _clip_player(self, player: str) -> None:
-        weights = self.optimizers[player].params
-        limit = getattr(self.settings, f"{player}_clip_norm")
-        grads = [p.grad for p in weights if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(grads) if grads else torch.zeros(())
-        if limit > 0 and norm > limit:
-            torch._foreach_mul_(grads, limit / norm)
-        self.stats[f"gnorm_{player}"] = float(norm)
+    def _clip(self, players: List[str]) -> None:
+        """Limit the gradient of each player by itself. All norms are read at once: the host waits for that."""
+        gradients = {name: [p.grad for p in self.optimizers[name].params if p.grad is not None] for name in players}
+        norms = {name: torch.nn.utils.get_total_norm(grads) for name, grads in gradients.items() if grads}
+        read = dict(zip(norms, torch.stack(list(norms.values())).tolist())) if norms else {}
+        for player in players:
+            norm, limit = read.get(player, 0.0), getattr(self.settings, f"{player}_clip_norm")
+            if 0 < limit < norm:
+                torch._foreach_mul_(gradients[player], limit / norms[player])
+            self.stats[f"gnorm_{player}"] = norm
 
     # ------------------------------------------------------------------ called by the task, once per applied update
 

@@ -5,7 +5,6 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 
-import torch
 from fairseq.data import LanguagePairDataset
 from fairseq.logging import metrics
 from fairseq.tasks import register_task
@@ -19,6 +18,7 @@ from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.noisy_search import NoisySearch
 from fairseq_ami.models.paired import PairedModel
 from fairseq_ami.optim import AMIPhased, RunningStatistics, check_options
+from fairseq_ami.optim.running_statistics import on_device
 from fairseq_ami.schedules import PLAYERS, PRETRAIN, PhaseSchedule, parse_phase_cycle
 from fairseq_ami.training import patience, start
 from fairseq_ami.training.phased_task import PhasedTask
@@ -221,8 +221,8 @@ class AMITranslation(PhasedTask, TranslationTask):
     def _track(self, optimizer: AMIPhased, phase: str, log: Log) -> None:
         for name, tracker in REWARD_TRACKERS.items():
             if f"{name}_square" in log:
-                sums = [float(log[key]) for key in ("reward_count", f"{name}_sum", f"{name}_square")]
-                optimizer.trackers[tracker].add(phase, torch.tensor(sums, dtype=torch.float64))
+                sums = (log["reward_count"], log[f"{name}_sum"], log[f"{name}_square"])
+                optimizer.trackers[tracker].add(phase, on_device(sums))
 
     def _remedies(self, phase: str, update_num: int) -> List[str]:
         before = self.schedule.phase(max(update_num - 1, 0))  # who made the weights of this update

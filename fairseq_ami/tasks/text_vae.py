@@ -5,7 +5,6 @@ import os
 from dataclasses import dataclass, field
 from typing import Any, FrozenSet, List, Optional
 
-import torch
 from fairseq.data import Dictionary
 from fairseq.dataclass import FairseqDataclass
 from fairseq.tasks import register_task
@@ -19,6 +18,7 @@ from fairseq_ami.models.text_vae import TextVAE
 from fairseq_ami.models.warm_start import start_from_language_model
 from fairseq_ami.optim import AMIPhased, LaggingSchedule, RunningStatistics
 from fairseq_ami.optim.lagging import JOINT, STEPPED
+from fairseq_ami.optim.running_statistics import on_device
 from fairseq_ami.schedules import Annealing, updates_in
 from fairseq_ami.training import start
 from fairseq_ami.training.phased_task import PhasedTask
@@ -168,11 +168,10 @@ class TextVAETask(PhasedTask):
 
     def _track(self, optimizer: AMIPhased, phase: str, log: Log) -> None:
         if "mean_exp" in log:
-            sums = [float(log["bound_sentences"]), float(log["mean_exp"]), 0.0]
-            optimizer.trackers["exp_scores"].add(phase, torch.tensor(sums, dtype=torch.float64))
+            sums = (log["bound_sentences"], log["mean_exp"], 0.0)
+            optimizer.trackers["exp_scores"].add(phase, on_device(sums))
         if "lagging" in optimizer.trackers:
-            sums = [float(log["loss"]), float(log["ntokens"])]
-            optimizer.trackers["lagging"].add(phase, torch.tensor(sums, dtype=torch.float64))
+            optimizer.trackers["lagging"].add(phase, on_device((log["loss"], log["ntokens"])))
 
     def _remedies(self, phase: str, update_num: int) -> List[str]:
         return ["lower --lr, --mi-weight or --encoder-clip-norm"]

@@ -101,8 +101,7 @@ def measure(
 
     device = next(pair.parameters()).device
     for batch in batches:
-        if device.type == "cuda":
-            batch = utils.move_to_cuda(batch)
+        batch = utils.move_to_cuda(batch, device)  # to any device, whatever its name says
         reverse = reverse_sample(batch, settings.pad, settings.eos)
         add("sentences", len(batch["id"]))
         add("source_tokens", reverse["ntokens"])
