@@ -1,6 +1,7 @@
 """fairseq's own options under tasks that train by turns: what they do, or that they do nothing (docs/options.md)."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any, Dict, List, Set
@@ -232,6 +233,37 @@ def test_combined_validation_of_a_text_vae(tmp_path: Path) -> None:
         result = train(folder, vae_args(folder, folder, 6, *extra, "--no-save"))
         losses.append(float(result.logs("valid")[-1]["valid_loss"]))
     assert losses[0] == pytest.approx(losses[1], abs=1e-3)
+
+
+SCHEDULES = {
+    "inverse_sqrt --warmup-updates 2": [0.0, 0.05, 0.1, 0.1 * (2 / 3) ** 0.5, 0.1 * (2 / 4) ** 0.5],
+    "cosine --lr-period-updates 4 --min-lr 0.02": [0.02 + 0.04 * (1 + math.cos(math.pi * t / 4)) for t in range(4)],
+    "polynomial_decay --total-num-update 4 --end-learning-rate 0.01 --power 2": [
+        0.01 + 0.09 * (1 - t / 4) ** 2 for t in range(5)
+    ],
+    "step --lr-deacy-period 2 --lr-decay 0.5": [0.1, 0.1, 0.05, 0.05, 0.025],
+    "tri_stage --warmup-steps 2 --hold-steps 1 --decay-steps 2 --init-lr-scale 0.1 --final-lr-scale 0.01": [
+        0.01, 0.055, 0.1, 0.1, 0.01,
+    ],
+    "triangular --max-lr 0.3 --lr-period-updates 4": [0.1, 0.2, 0.3, 0.2],
+    "manual --update2lr {'2-3':0.3,'4':0.05}": [0.1, 0.1, 0.3, 0.3, 0.05],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SCHEDULES)
+def test_schedules_of_a_text_vae(case: str, vae_data: Path, tmp_path: Path) -> None:
+    """The rate of each update, by hand."""
+    expected = SCHEDULES[case]
+    args = vae_args(vae_data, tmp_path, len(expected), "--lr", "0.1", "--lr-scheduler", *case.split(), "--no-save")
+    logs = train(tmp_path, args).logs("train_inner")
+    assert [float(log["lr_decoder"]) for log in logs] == pytest.approx(expected, abs=2e-6)
+
+
+def test_rate_at_which_a_text_vae_stops(vae_data: Path, tmp_path: Path) -> None:
+    """Half of 0.5 after the six updates of the first epoch."""
+    falling = ["--lr-scheduler", "polynomial_decay", "--total-num-update", "12", "--stop-min-lr", "0.3"]
+    train(tmp_path, vae_args(vae_data, tmp_path, 100, *falling))
+    assert load(tmp_path / "checkpoint_last.pt")["optimizer_history"][-1]["num_updates"] == 6
 
 
 # ---------------------------------------------------------------------- generation
