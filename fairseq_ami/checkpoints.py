@@ -32,7 +32,7 @@ def allow_checkpoint_classes() -> None:
     ``argparse.Namespace`` holds the settings of a legacy architecture; the numpy ones are the BLEU
     counts that ``--eval-bleu`` leaves in the meters. Everything else stays refused.
     """
-    reconstruct = np.zeros(1).__reduce__()[0]
+    reconstruct: Any = np.zeros(1).__reduce__()[0]
     torch.serialization.add_safe_globals(
         [
             argparse.Namespace,

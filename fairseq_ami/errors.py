@@ -34,5 +34,5 @@ def show_without_traceback() -> None:
         else:
             print(f"fairseq_ami: error: {message}", file=sys.stderr)
 
-    hook.shows_ami_errors = True
+    setattr(hook, "shows_ami_errors", True)
     sys.excepthook = hook

@@ -13,6 +13,7 @@ from fairseq_ami.models.paired import PairedModel, repeat_rows
 from fairseq_ami.modules import dropout_off
 from fairseq_ami.objectives import entropies, token_log_probs
 from fairseq_ami.random_streams import Stream, stream_keys
+from fairseq_ami.types import Batch, NetInput
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Rollout:
 
 def roll_out(
     model: PairedModel,
-    batch: Dict[str, Any],
+    batch: Batch,
     settings: SamplerSettings,
     update: int,
     noise: bool,
@@ -106,7 +107,7 @@ def roll_out(
 
 
 def _ancestral(
-    model: PairedModel, network: Any, encoder_out: Any, batch: Dict, settings: SamplerSettings, update: int
+    model: PairedModel, network: Any, encoder_out: Any, batch: Batch, settings: SamplerSettings, update: int
 ) -> Samples:
     # the limit of a sample is that of its own source: it must not move with the batch
     limits = (settings.max_len_a * batch["net_input"]["src_lengths"] + settings.max_len_b).long()
@@ -142,7 +143,7 @@ def _log_probs(
 
 
 def _teacher_forced(
-    model: PairedModel, network: Any, encoder_out: Any, batch: Dict, settings: SamplerSettings
+    model: PairedModel, network: Any, encoder_out: Any, batch: Batch, settings: SamplerSettings
 ) -> Tuple[Samples, Tensor, Tensor]:
     """The likeliest word after each prefix of the real T. Biased: T' follows T and its length.
 
@@ -166,7 +167,7 @@ def _teacher_forced(
     return Samples(tokens, actions), log_probs, inside
 
 
-def sample_sums(rollout: Rollout, batch: Dict[str, Any], settings: SamplerSettings) -> Dict[str, Any]:
+def sample_sums(rollout: Rollout, batch: Batch, settings: SamplerSettings) -> Dict[str, Any]:
     """Sums that describe the samples of a batch, for the logs; ratios are taken in ``report``."""
     tokens, actions = rollout.samples.tokens, rollout.samples.actions
     rows = tokens.size(0)
@@ -188,7 +189,7 @@ def _count(mask: Tensor) -> Tensor:
     return mask.sum(dtype=torch.float64)
 
 
-def backward_log_likelihood(model: PairedModel, tokens: Tensor, reverse: Dict[str, Any], pad: int) -> Tensor:
+def backward_log_likelihood(model: PairedModel, tokens: Tensor, reverse: Batch, pad: int) -> Tensor:
     """log Q(s_i | s_<i, T') of each token of the sources.
 
     Args:
@@ -205,7 +206,7 @@ def backward_log_likelihood(model: PairedModel, tokens: Tensor, reverse: Dict[st
     if context is not None:
         context = context.repeat_interleave(k, 0)
     src_tokens, src_lengths = as_source(tokens, pad, context, reverse.get("source_limit"))
-    inputs = {
+    inputs: NetInput = {
         "src_tokens": src_tokens,
         "src_lengths": src_lengths,
         "prev_output_tokens": reverse["net_input"]["prev_output_tokens"].repeat_interleave(k, 0),

@@ -32,7 +32,8 @@ def pair_defaults(args: Any) -> None:
 def as_namespace(args: Any) -> Namespace:
     """A copy as a plain Namespace, from argparse or from hydra."""
     if isinstance(args, DictConfig):
-        return Namespace(**OmegaConf.to_container(args, resolve=True))
+        plain: Any = OmegaConf.to_container(args, resolve=True)
+        return Namespace(**plain)
     return Namespace(**vars(args))
 
 

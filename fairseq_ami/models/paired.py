@@ -23,6 +23,7 @@ from fairseq_ami.modules import InfoMaxHeads, LatentNoise, root_mean_square
 from fairseq_ami.objectives import token_log_likelihood
 from fairseq_ami.objectives.likelihood import places_of
 from fairseq_ami.random_streams import normal
+from fairseq_ami.types import NetInput
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +64,8 @@ class PairedModel(BaseFairseqModel):
         self.mirrored = mirrored
         for player, network in self.player_networks().items():
             for parameter in network.parameters():
-                parameter.param_group = player
-                parameter.frozen = not parameter.requires_grad  # by fairseq, as --encoder-freeze-embed asks
+                setattr(parameter, "param_group", player)  # where fairseq looks for it
+                setattr(parameter, "frozen", not parameter.requires_grad)  # by fairseq, as --encoder-freeze-embed asks
 
     # ------------------------------------------------------------------ building
 
@@ -136,10 +137,10 @@ class PairedModel(BaseFairseqModel):
         """
         stored = getattr(args, "network_settings", None)
         if stored is not None:
-            stored = OmegaConf.to_container(stored) if isinstance(stored, DictConfig) else stored
+            plain: Any = OmegaConf.to_container(stored) if isinstance(stored, DictConfig) else stored
             # the embeddings are among the weights by now; their files may be gone
             files = {"encoder_embed_path": None, "decoder_embed_path": None}
-            return {name: {**settings, **files} for name, settings in stored.items()}
+            return {name: {**settings, **files} for name, settings in plain.items()}
         given = vars(as_namespace(args))
         refuse_options(given)
         settings = {
@@ -183,11 +184,11 @@ class PairedModel(BaseFairseqModel):
         """
         for player, network in self.player_networks().items():
             for parameter in network.parameters():
-                parameter.requires_grad = player in players and not parameter.frozen
+                parameter.requires_grad = player in players and not _frozen(parameter)
 
     def trained_by(self, player: str) -> List[nn.Parameter]:
         """The parameters that the updates of *player* move, in the order in which its optimizer keeps them."""
-        return [parameter for parameter in self.player_networks()[player].parameters() if not parameter.frozen]
+        return [parameter for parameter in self.player_networks()[player].parameters() if not _frozen(parameter)]
 
     # ------------------------------------------------------------------ one network at a time
 
@@ -196,17 +197,17 @@ class PairedModel(BaseFairseqModel):
         """Encoder output of *network*; rows may come in any order of length."""
         return network.encoder(tokens, src_lengths=lengths)
 
-    def run(self, network: Any, net_input: Dict[str, Tensor]) -> Tensor:
+    def run(self, network: Any, net_input: NetInput) -> Tensor:
         """Teacher-forced logits of *network*, shape (batch, length, vocabulary)."""
         encoder_out = self.encode(network, net_input["src_tokens"], net_input["src_lengths"])
         return network.decoder(net_input["prev_output_tokens"], encoder_out=encoder_out)[0]
 
-    def run_where(self, network: Any, net_input: Dict[str, Tensor], where: Tensor) -> Tensor:
+    def run_where(self, network: Any, net_input: NetInput, where: Tensor) -> Tensor:
         """:meth:`run` at the positions where *where* (batch, length) is True, shape (positions, vocabulary)."""
         encoder_out = self.encode(network, net_input["src_tokens"], net_input["src_lengths"])
         return self.logits_where(network, net_input["prev_output_tokens"], encoder_out, where)
 
-    def log_likelihood(self, network: Any, net_input: Dict[str, Tensor], target: Tensor) -> Tensor:
+    def log_likelihood(self, network: Any, net_input: NetInput, target: Tensor) -> Tensor:
         """log p of each token of *target* (batch, length) under *network*, float32, 0 at padding."""
         words = target.ne(network.decoder.embed_tokens.padding_idx)
         return token_log_likelihood(self.run_where(network, net_input, words), target, words)
@@ -279,6 +280,11 @@ class PairedModel(BaseFairseqModel):
 
     def max_decoder_positions(self) -> int:
         return self.active.decoder.max_positions()
+
+
+def _frozen(parameter: nn.Parameter) -> bool:
+    """Whether the parameter was frozen when the pair was built."""
+    return bool(getattr(parameter, "frozen"))
 
 
 def noise_draws(keys: Tensor, z: Tensor, padding_mask: Optional[Tensor]) -> Tensor:

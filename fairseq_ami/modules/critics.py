@@ -1,5 +1,7 @@
 """Critics f(x, z), the energy functions of mutual information: ``scores[i, j] = f(x_i, z_j)``."""
 
+from typing import Any
+
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
@@ -51,7 +53,7 @@ class ConcatCritic(nn.Module):
 
         The first layer is linear in [x; z], so it is applied to x and z apart and added; memory (n, m, hidden).
         """
-        first = self.net[0]
+        first: Any = self.net[0]
         x_weight, z_weight = first.weight.split([x.size(-1), z.size(-1)], 1)
         hidden = F.linear(x, x_weight, first.bias).unsqueeze(1) + F.linear(z, z_weight)
         return self.net[1:](hidden).squeeze(-1)

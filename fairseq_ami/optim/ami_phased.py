@@ -60,8 +60,9 @@ class AMIPhased(FairseqCompositeOptimizer):
                 "well (the flattened mode mixes all players in one tensor); use it with the ami_* architectures"
             )
         # class attributes of the parent, which would be shared by all instances of a process
-        self.optimizers, self.lr_schedulers = {}, {}
-        players = list(dict.fromkeys(parameter.param_group for parameter in params))
+        self.optimizers: Dict[str, Any] = {}
+        self.lr_schedulers: Dict[str, Any] = {}
+        players = list(dict.fromkeys(getattr(parameter, "param_group") for parameter in params))
         check_options(cfg, set(players))
         groups = {player: player_config(cfg, player) for player in players}
         super().__init__(CompositeOptimizerConfig(groups=groups), params)

@@ -62,8 +62,10 @@ class TrainingBatches(EpochBatchIterator):
         batches: fairseq's iterator, not yet used.
     """
 
+    collate_fn: Any
+
     def __init__(self, batches: EpochBatchIterator):
-        vars(self).update(vars(batches))
+        self.__dict__.update(vars(batches))
         if self.num_shards > 1:
             self.collate_fn = Fill(self.collate_fn, self.first_batch)
 

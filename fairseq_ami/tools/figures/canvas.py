@@ -32,7 +32,8 @@ def new_figure(width: float, height: float) -> Any:
     except ImportError as error:
         raise AMIError("figures need matplotlib: pip install matplotlib (--table prints the numbers)") from error
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.1)
+    engine: Any = figure.get_layout_engine()  # of the constrained layout, which knows paddings
+    engine.set(w_pad=0.1)
     FigureCanvasAgg(figure)
     return figure
 

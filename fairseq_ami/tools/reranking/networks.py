@@ -1,7 +1,7 @@
 """Loading the networks that search, and those that score the other direction."""
 
 import ast
-from typing import Any, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 from fairseq import checkpoint_utils, utils
@@ -76,8 +76,9 @@ def _check_languages(state: Any, path: str, task: Any, what: str) -> None:
         )
 
 
-def vars_of(cfg: Any) -> dict:
-    return OmegaConf.to_container(cfg) if OmegaConf.is_config(cfg) else vars(cfg)
+def vars_of(cfg: Any) -> Dict[str, Any]:
+    found: Any = OmegaConf.to_container(cfg) if OmegaConf.is_config(cfg) else vars(cfg)
+    return found
 
 
 def backward_networks(models: List[Any], path: Optional[str], task: Any, cfg: Any) -> List[Any]:

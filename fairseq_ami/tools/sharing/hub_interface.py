@@ -3,7 +3,7 @@
 import copy
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Union
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Union, cast
 
 import torch
 from fairseq import hub_utils, utils
@@ -53,6 +53,7 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
         if not all(isinstance(model, PairedModel) for model in models):
             raise AMIError("this interface is for pairs of networks (ami_transformer, ami_lstm)")
         super().__init__(cfg, task, models)
+        self.tokenizer: Any
         self.direction = models[0].direction
         other = "backward" if self.direction == "forward" else "forward"
         self._tasks = {self.direction: task, other: task.reversed()}
@@ -140,7 +141,8 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
             AMIError: not as many targets as sources, or a sentence that is too long.
         """
         if isinstance(sources, str) and isinstance(targets, str):
-            return self.score([sources], [targets], direction)[0]
+            (one,) = cast(List[Score], self.score([sources], [targets], direction))
+            return one
         if isinstance(sources, str) or isinstance(targets, str) or len(sources) != len(targets):
             raise AMIError("score: give one target for each source")
         with self.facing(direction):
@@ -224,7 +226,8 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
         """
         if isinstance(sentences, str):
             options = (num_samples, noise, temperature, seed, topk, topp, max_len_a, max_len_b, direction)
-            return self.sample([sentences], *options)[0]
+            (drawn_texts,) = cast(List[List[str]], self.sample([sentences], *options))
+            return drawn_texts
         with self.facing(direction):
             self._check_sampling(num_samples, noise, temperature, topk, topp)
             banned = (self.tgt_dict.pad(), self.tgt_dict.bos(), *getattr(self.task, "separators", ()))

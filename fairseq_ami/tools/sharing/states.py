@@ -135,7 +135,8 @@ def network_settings(stored: Dict[str, Any], name: str) -> Dict[str, Any]:
 
 def _configuration(state: Dict[str, Any], direction: str) -> Dict[str, Any]:
     """fairseq's defaults, and the settings of the translation task in one direction."""
-    defaults = OmegaConf.to_container(OmegaConf.structured(FairseqConfig()), resolve=True, enum_to_str=True)
+    structure = OmegaConf.structured(FairseqConfig())
+    defaults: Any = OmegaConf.to_container(structure, resolve=True, enum_to_str=True)
     cfg = {name: defaults[name] for name in SECTIONS}
     cfg["common"]["seed"] = part_of(state, "common").get("seed", 1)
     cfg["dataset"]["max_tokens"] = HUB_MAX_TOKENS

@@ -79,7 +79,8 @@ class LatentStudies:
         found = []
         for number, (first, last) in enumerate(pairs):
             ids = number * steps + torch.arange(steps)
-            texts = self._decode(interpolate(*means[number], steps), ids, 1, Stream.INTERPOLATED_WORDS)
+            one, other = means[number]
+            texts = self._decode(interpolate(one, other, steps), ids, 1, Stream.INTERPOLATED_WORDS)
             points = [{"weight": weight, "sentence": text} for weight, text in zip(weights, texts)]
             found.append({"from": first, "to": last, "steps": points})
         return found
