@@ -152,7 +152,7 @@ def pairs(symbols: Dictionary, dialogue: bool = False, count: int = 3) -> List[D
     lengths = [[len(row) for row in side] for side in (source, target)]
     data: Any = LanguagePairDataset(source, lengths[0], symbols, target, lengths[1], symbols, shuffle=False)
     if dialogue:
-        data = DialogueDataset(data, symbols.index(SEPARATOR), 9, 7)
+        data = DialogueDataset(data, symbols.index(SEPARATOR), 9, (7, 9))
     return [data.collater([data[i] for i in range(n * size, (n + 1) * size)]) for n in range(count)]
 
 
