@@ -99,8 +99,7 @@ class PairedModel(BaseFairseqModel):
 
     @staticmethod
     def _mirrored(args: Any) -> bool:
-        pair = list(args.pair_languages)
-        return mirrored(pair, getattr(args, "backward_languages", None) or pair[::-1])
+        return mirrored(*languages_of(vars(as_namespace(args))).values())
 
     @classmethod
     def _infomax(cls, args: Any, critic: Any) -> Optional[InfoMaxHeads]:

@@ -67,11 +67,6 @@ class AMIDialog(AMITranslation):
         return (HISTORY, REPLY) if own == self.backward_languages else self.backward_languages
 
     @property
-    def other_limits(self) -> Tuple[int, int]:
-        """Both networks read a history, the backward one with the reply behind it."""
-        return self.cfg.max_source_positions, self.cfg.max_target_positions
-
-    @property
     def separators(self) -> Tuple[int, ...]:
         return (self._separator,)
 

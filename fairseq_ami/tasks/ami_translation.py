@@ -16,6 +16,7 @@ from fairseq_ami.criterions.ami_turn import Step
 from fairseq_ami.data import NumberedSentences, SeededOrder
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.noisy_search import NoisySearch
+from fairseq_ami.models.pair_settings import mirrored
 from fairseq_ami.models.paired import PairedModel
 from fairseq_ami.optim import AMIPhased, RunningStatistics, check_options
 from fairseq_ami.optim.running_statistics import on_device
@@ -94,21 +95,20 @@ class AMITranslation(PhasedTask, TranslationTask):
         return ()
 
     def reversed(self) -> "AMITranslation":
-        """The task of the other network of the pair: its languages, the dictionaries and the limits exchanged."""
+        """The task of the other network of the pair: its languages, the dictionaries exchanged.
+
+        The limits are exchanged as well where it reads what this one writes; the networks of a dialogue share theirs.
+        """
         cfg = copy.deepcopy(self.cfg)
         cfg.source_lang, cfg.target_lang = self.other_languages
-        cfg.max_source_positions, cfg.max_target_positions = self.other_limits
+        if mirrored((self.cfg.source_lang, self.cfg.target_lang), self.other_languages):
+            cfg.max_source_positions, cfg.max_target_positions = self.max_positions()[::-1]
         return type(self)(cfg, self.target_dictionary, self.source_dictionary)
 
     @property
     def other_languages(self) -> Tuple[str, str]:
         """What the network of the other direction reads and writes."""
         return self.backward_languages
-
-    @property
-    def other_limits(self) -> Tuple[int, int]:
-        """The most symbols that it reads and writes."""
-        return self.cfg.max_target_positions, self.cfg.max_source_positions
 
     # ------------------------------------------------------------------ data
 

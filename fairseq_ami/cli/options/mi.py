@@ -16,9 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("z", metavar="Z", help="other features of the samples in X, in the same order")
     known = f"estimators: {', '.join(MI_ESTIMATORS)}; or all {default}"
     parser.add_argument("--estimator", type=estimators, default="dv,nwj,infonce", metavar="NAME,...", help=known)
-    parser.add_argument(
-        "--critic", choices=list(CRITICS), default=DEFAULTS.critic, help=f"kind of critic f(x, z) {default}"
-    )
+    parser.add_argument("--critic", choices=CRITICS, default=DEFAULTS.critic, help=f"kind of critic f(x, z) {default}")
     parser.add_argument(
         "--hidden", type=positive, default=DEFAULTS.hidden, help=f"units per hidden layer of the critic {default}"
     )
