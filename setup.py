@@ -31,11 +31,11 @@ INSTALL_REQUIRES = [
     "scipy",
 ]
 VECTORS = ["gensim>=4"]  # trains word vectors for `fairseq-ami metrics`
-TEST = ["pytest", "nltk", *VECTORS]
+LINT = ["mypy", "ruff"]
+TEST = ["pytest", "nltk", *VECTORS, *LINT]
 PLOT = ["matplotlib"]
 BROWSER = ["playwright"]  # drives an installed Chromium in tests/browser
 DEMO = ["matplotlib", "tensorboardX"]
-LINT = ["mypy", "ruff"]
 
 PACKAGE_DATA = ["yaml", "yml", "json", "txt", "html", "css", "js"]
 
@@ -62,7 +62,7 @@ setup(
         "browser": BROWSER,
         "demo": DEMO,
         "lint": LINT,
-        "dev": sorted({*TEST, *PLOT, *DEMO, *LINT}),
+        "dev": sorted({*TEST, *PLOT, *DEMO}),
     },
     entry_points={"console_scripts": ["fairseq-ami = fairseq_ami.cli:main"]},
     classifiers=[
