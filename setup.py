@@ -31,11 +31,11 @@ INSTALL_REQUIRES = [
     "scipy",
 ]
 VECTORS = ["gensim>=4"]  # trains word vectors for `fairseq-ami metrics`
-LINT = ["mypy", "ruff"]
-TEST = ["pytest", "nltk", *VECTORS, *LINT]
+TEST = ["pytest", "nltk", *VECTORS]
 PLOT = ["matplotlib"]
 BROWSER = ["playwright"]  # drives an installed Chromium in tests/browser
 DEMO = ["matplotlib", "tensorboardX"]
+LINT = ["mypy", "ruff"]
 
 PACKAGE_DATA = ["yaml", "yml", "json", "txt", "html", "css", "js"]
 
@@ -62,7 +62,7 @@ setup(
         "browser": BROWSER,
         "demo": DEMO,
         "lint": LINT,
-        "dev": sorted({*TEST, *PLOT, *DEMO}),
+        "dev": sorted({*TEST, *PLOT, *DEMO, *LINT}),
     },
     entry_points={"console_scripts": ["fairseq-ami = fairseq_ami.cli:main"]},
     classifiers=[
