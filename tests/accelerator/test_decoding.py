@@ -15,10 +15,11 @@ from fairseq.dataclass.configs import GenerationConfig
 from functional.settings import NETWORKS
 from functional.vae_settings import LSTM, TRANSFORMER
 
+from fairseq_ami.choices import DECODINGS, MI_ESTIMATORS
 from fairseq_ami.data.sentences import SentenceDataset
-from fairseq_ami.generation.latent_decoding import METHODS, DecodingOptions, generate
+from fairseq_ami.generation.latent_decoding import DecodingOptions, generate
 from fairseq_ami.tools.information import bounds, estimation
-from fairseq_ami.tools.reranking import nbest, networks, scores
+from fairseq_ami.tools.reranking import nbest, scores
 from fairseq_ami.tools.text_vae import likelihood
 from fairseq_ami.tools.text_vae.studies import LatentStudies
 
@@ -61,7 +62,7 @@ def test_search(draws: int, network: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("network", SETTINGS)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", DECODINGS)
 def test_latent_decoding(method: str, network: str, tmp_path: Path) -> None:
     runs.dictionary(tmp_path)
     z, keys = torch.randn(6, 4, generator=torch.Generator().manual_seed(2)), torch.arange(6)
@@ -92,7 +93,7 @@ def test_reranking(kind: str, tmp_path: Path) -> None:
         for source, target in pairs:
             candidates = (nbest.Hypothesis(target, 0.0, None, ""), nbest.Hypothesis(target[1:], 0.0, None, ""))
             lists.append(nbest.Candidates(source, None, candidates, nbest.context_length(task, source)))
-        back = networks.reversed_task(task)
+        back = task.reversed()
         return [torch.from_numpy(row) for row in scores.backward_log_probs(lists, back, [model.other], cfg, "")]
 
     flags = [*(DIALOGUE if kind == "dialogue" else TRANSLATION), *NETWORKS["transformer"], *AMI]
@@ -131,7 +132,7 @@ def test_measures_of_a_text_vae(network: str, tmp_path: Path) -> None:
     on_both(tmp_path, [*VAE, *SETTINGS[network], *MINE], measure, 1e-5)
 
 
-@pytest.mark.parametrize("name", sorted(estimation.ESTIMATORS))
+@pytest.mark.parametrize("name", MI_ESTIMATORS)
 def test_estimates_of_information(name: str) -> None:
     """``fairseq-ami mi``."""
     x = torch.from_numpy(np.random.default_rng(1).normal(size=(60, 2))).float()
