@@ -8,7 +8,8 @@ from fairseq.models import FairseqIncrementalDecoder, register_model, register_m
 from torch import Tensor, nn
 
 from fairseq_ami.errors import AMIError
-from fairseq_ami.models.text_vae import TextVAE, TextVAEModelConfig, check_sizes, optional_parts
+from fairseq_ami.models.text_vae import TextVAE
+from fairseq_ami.models.text_vae_parts import TextVAEModelConfig, check_sizes, optional_parts
 
 
 class LSTMSentenceEncoder(nn.Module):

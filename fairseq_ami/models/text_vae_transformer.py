@@ -9,7 +9,8 @@ from fairseq.models.transformer import TransformerConfig, TransformerDecoderBase
 from torch import Tensor, nn
 
 from fairseq_ami.errors import AMIError
-from fairseq_ami.models.text_vae import TextVAE, TextVAEModelConfig, check_sizes, optional_parts
+from fairseq_ami.models.text_vae import TextVAE
+from fairseq_ami.models.text_vae_parts import TextVAEModelConfig, check_sizes, optional_parts
 
 
 @dataclass

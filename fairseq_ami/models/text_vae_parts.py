@@ -1,0 +1,107 @@
+"""Settings of all text VAEs, and the parts that only some of them have."""
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, Optional, Sequence
+
+from fairseq.data import Dictionary
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from torch import nn
+
+from fairseq_ami.errors import AMIError
+from fairseq_ami.modules.critics import CRITICS, build_critic
+
+
+@dataclass
+class TextVAEModelConfig(FairseqDataclass):
+    """Settings of all text VAEs; the defaults are those of VAE-MINE section 5.2."""
+
+    latent_dim: int = field(default=64, metadata={"help": "size of the latent variable z"})
+    word_dropout: float = field(
+        default=0.0,
+        metadata={"help": "in training, hide each word that the decoder reads behind <unk> with this probability"},
+    )
+    critic: ChoiceEnum(("none", *CRITICS)) = field(
+        default="none", metadata={"help": "energy function f(x, z) for --mi-weight; concat is the paper's"}
+    )
+    critic_hidden: int = field(default=512, metadata={"help": "hidden units of the energy function"})
+    critic_layers: int = field(default=2, metadata={"help": "hidden layers of the energy function"})
+    critic_features: ChoiceEnum(("encoder", "words")) = field(
+        default="encoder",
+        metadata={
+            "help": "what the energy function reads of x: the encoder's state (the paper), or means of own word vectors"
+        },
+    )
+    bow_hidden: int = field(
+        default=0, metadata={"help": "hidden units of the bag-of-words network for --bow-weight, 0 for none"}
+    )
+    max_target_positions: int = field(default=200, metadata={"help": "longest sentence, end symbol included"})
+
+
+def check_sizes(cfg: Any, names: Sequence[str]) -> None:
+    """Refuse sizes that make no network.
+
+    Raises:
+        AMIError: with the flag.
+    """
+    for name in names:
+        if getattr(cfg, name) < 1:
+            raise AMIError(f"--{name.replace('_', '-')} must be at least 1")
+    if cfg.latent_dim < 0:
+        raise AMIError("--latent-dim must not be negative (0 makes a language model)")
+    if not 0 <= cfg.word_dropout < 1:
+        raise AMIError("--word-dropout must be in [0, 1)")
+
+
+def build_vae_critic(args: Any, encoder: Any) -> Optional[nn.Module]:
+    """The energy function f(features of x, z), or None; see :func:`build_critic_words`.
+
+    Raises:
+        AMIError: a critic for a model without z.
+    """
+    if str(args.critic) == "none":
+        return None
+    if encoder is None:
+        raise AMIError("--critic needs a latent variable: a language model has none (--latent-dim 0)")
+    return build_critic(str(args.critic), encoder.output_size, args.latent_dim, args.critic_hidden, args.critic_layers)
+
+
+def build_critic_words(args: Any, encoder: Any, dictionary: Dictionary) -> Optional[nn.Module]:
+    """What the energy function reads of x in the place of the encoder's state, tokens -> mean word vector; or None.
+
+    Raises:
+        AMIError: features for no energy function.
+    """
+    if str(args.critic_features) == "encoder":
+        return None
+    if str(args.critic) == "none":
+        raise AMIError("--critic-features words is for an energy function: pass --critic bilinear")
+    return nn.EmbeddingBag(len(dictionary), encoder.output_size, mode="mean", padding_idx=dictionary.pad())
+
+
+def build_bow(args: Any, dictionary: Dictionary) -> Optional[nn.Sequential]:
+    """The bag-of-words network z -> logits (Zhao et al. 2017), or None.
+
+    Raises:
+        AMIError: a bag-of-words network for a model without z.
+    """
+    if args.bow_hidden == 0:
+        return None
+    if args.latent_dim == 0:
+        raise AMIError("--bow-hidden needs a latent variable: a language model has none (--latent-dim 0)")
+    return nn.Sequential(
+        nn.Linear(args.latent_dim, args.bow_hidden), nn.Tanh(), nn.Linear(args.bow_hidden, len(dictionary))
+    )
+
+
+def optional_parts(args: Any, encoder: Any, dictionary: Dictionary) -> Dict[str, Any]:
+    """What :class:`fairseq_ami.models.text_vae.TextVAE` has besides encoder and decoder, by the names of its arguments.
+
+    Raises:
+        AMIError: parts that need a latent variable, for a model without one.
+    """
+    return {
+        "critic": build_vae_critic(args, encoder),
+        "critic_words": build_critic_words(args, encoder, dictionary),
+        "bow": build_bow(args, dictionary),
+        "word_dropout": args.word_dropout,
+    }
