@@ -16,16 +16,20 @@ from fairseq_ami.random_streams import uniform
 class TextVAE(BaseFairseqModel):
     """q(z|x), p(x|z), and optionally a critic f(x, z) and a bag-of-words network p(words of x|z).
 
+    Encoder and decoder may share one table of word vectors. It is then the decoder's: only its updates move the table.
+
     A language model is the same thing with a z of size 0 and no encoder.
 
     Args:
         encoder: tokens (batch, length) -> features (batch, size); None for a language model.
-        decoder: a fairseq incremental decoder whose ``encoder_out`` is what :meth:`condition` makes of z.
+        decoder: a fairseq incremental decoder whose ``encoder_out`` is what :meth:`condition` makes of z, with
+            ``output_layer(features, addend)``; ``encoder_out["skip"]`` is the addend of --latent-skip, or None.
         latent_dim: size of z.
         critic: (features (n, size), z (m, latent)) -> scores (n, m).
         critic_words: tokens (batch, length) -> features for the critic; None: it reads the encoder's.
         bow: z -> logits over the vocabulary.
         word_dropout: probability with which a word that the decoder reads is hidden in training.
+        encoder_word_dropout: probability with which a word that the encoder reads is hidden in training.
     """
 
     encoder: Any  # features of a size of its own
@@ -41,6 +45,7 @@ class TextVAE(BaseFairseqModel):
         critic_words: Optional[nn.Module] = None,
         bow: Optional[nn.Sequential] = None,
         word_dropout: float = 0.0,
+        encoder_word_dropout: float = 0.0,
     ):
         super().__init__()
         self.encoder = encoder
@@ -51,6 +56,7 @@ class TextVAE(BaseFairseqModel):
         self.bow = bow
         self.latent_dim = latent_dim
         self.word_dropout = word_dropout
+        self.encoder_word_dropout = encoder_word_dropout
         self.dictionary: Dictionary = decoder.dictionary
         self.pad = self.dictionary.pad()
         for player, parameters in self.players().items():
@@ -71,6 +77,8 @@ class TextVAE(BaseFairseqModel):
             player: [p for part in parts if part is not None for p in part.parameters()]
             for player, parts in modules.items()
         }
+        decoders = {id(p) for p in found["decoder"]}
+        found["encoder"] = [p for p in found["encoder"] if id(p) not in decoders]
         return {player: parameters for player, parameters in found.items() if parameters}
 
     def set_players(self, players: Any) -> None:
@@ -81,16 +89,21 @@ class TextVAE(BaseFairseqModel):
 
     # ------------------------------------------------------------------ inference
 
-    def posterior(self, tokens: Tensor) -> Tuple[DiagonalGaussian, Tensor]:
+    def posterior(self, tokens: Tensor, hide: Optional[Tensor] = None) -> Tuple[DiagonalGaussian, Tensor]:
         """q(z|x), and what the critic reads of x.
 
         Args:
             tokens: sentences ending with the end symbol, padded on the right, shape (batch, length).
+            hide: True where the encoder must not see the word, shape (batch, length); the end symbol is always seen.
 
         Returns:
             the posterior of each row, and features of shape (batch, encoder.output_size).
         """
-        features = self.encoder(tokens)
+        seen = tokens
+        if hide is not None:
+            words = tokens.ne(self.pad) & tokens.ne(self.dictionary.eos())
+            seen = tokens.masked_fill(hide & words, self.dictionary.unk())
+        features = self.encoder(seen)
         mean, log_variance = self.posterior_heads(features).chunk(2, dim=1)
         if self.critic_words is not None:
             features = self.critic_words(tokens)
@@ -121,13 +134,16 @@ class TextVAE(BaseFairseqModel):
         if hide is not None:  # the first symbol tells nothing, so there is nothing to hide
             words = F.pad(hide[:, :-1], (1, 0)) & previous.ne(self.pad)
             previous = previous.masked_fill(words, self.dictionary.unk())
-        features, _ = self.decoder.extract_features(previous, encoder_out=self.condition(z))
+        condition = self.condition(z)
+        features, _ = self.decoder.extract_features(previous, encoder_out=condition)
         places = places_of(tokens.ne(self.pad))
-        logits = self.decoder.output_layer(features.flatten(0, 1).index_select(0, places))
+        sentences, skip = places // tokens.size(1), condition["skip"]
+        addend = None if skip is None else skip.index_select(0, sentences)
+        logits = self.decoder.output_layer(features.flatten(0, 1).index_select(0, places), addend)
         losses = F.cross_entropy(
             logits.to(torch.promote_types(logits.dtype, torch.float32)), tokens.flatten()[places], reduction="none"
         )
-        return -losses.new_zeros(tokens.size(0)).index_add(0, places // tokens.size(1), losses)
+        return -losses.new_zeros(tokens.size(0)).index_add(0, sentences, losses)
 
     def previous_tokens(self, tokens: Tensor) -> Tensor:
         """Decoder input for *tokens*: shifted right behind the end symbol."""
@@ -136,9 +152,16 @@ class TextVAE(BaseFairseqModel):
 
     def hidden_words(self, tokens: Tensor, keys: Tensor) -> Optional[Tensor]:
         """Which words --word-dropout hides in training: drawn from each sentence's own random stream."""
-        if not self.training or self.word_dropout == 0:
+        return self._hidden(tokens, keys, self.word_dropout)
+
+    def hidden_from_encoder(self, tokens: Tensor, keys: Tensor) -> Optional[Tensor]:
+        """The same for --encoder-word-dropout."""
+        return self._hidden(tokens, keys, self.encoder_word_dropout)
+
+    def _hidden(self, tokens: Tensor, keys: Tensor, probability: float) -> Optional[Tensor]:
+        if not self.training or probability == 0:
             return None
-        return uniform(keys, tokens.size(1)) < self.word_dropout
+        return uniform(keys, tokens.size(1)) < probability
 
     def bow_log_likelihood(self, tokens: Tensor, z: Tensor) -> Tensor:
         """Log-probability of the words of x in any order (Zhao et al. 2017), end symbol left out, shape (batch,)."""

@@ -6,35 +6,73 @@ from typing import Any, Dict, Optional, Tuple
 import torch
 from fairseq.models import FairseqIncrementalDecoder, register_model, register_model_architecture
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.text_vae import TextVAE
-from fairseq_ami.models.text_vae_parts import TextVAEModelConfig, check_sizes, optional_parts
+from fairseq_ami.models.text_vae_parts import TextVAEModelConfig, build_latent_skip, check_sizes, optional_parts
 
 
 class LSTMSentenceEncoder(nn.Module):
-    """Last state of a unidirectional LSTM over the sentence."""
+    """An LSTM over the sentence: its last state, or with max-pooling the largest of each unit over the sentence.
 
-    def __init__(self, dictionary: Any, embed_dim: int, hidden: int, layers: int):
+    Args:
+        bidirectional: a second LSTM reads the sentence from its end; both are concatenated.
+        max_pooling: over the states of all words, end symbol included (Long et al. 2019).
+        dropout: on the word vectors.
+    """
+
+    def __init__(
+        self,
+        dictionary: Any,
+        embed_dim: int,
+        hidden: int,
+        layers: int,
+        bidirectional: bool = False,
+        max_pooling: bool = False,
+        dropout: float = 0.0,
+    ):
         super().__init__()
         self.pad = dictionary.pad()
         self.embed_tokens = embedding(dictionary, embed_dim)
-        self.lstm = nn.LSTM(embed_dim, hidden, layers, batch_first=True)
-        self.output_size = hidden
+        self.lstm = nn.LSTM(embed_dim, hidden, layers, batch_first=True, bidirectional=bidirectional)
+        self.dropout = nn.Dropout(dropout)
+        self.max_pooling = max_pooling
+        self.output_size = 2 * hidden if bidirectional else hidden
+
+    def share_words(self, table: nn.Embedding) -> None:
+        """Read the word vectors of *table* from now on."""
+        self.embed_tokens = table
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Right-padded (batch, length) -> (batch, hidden): the output at each row's last token.
+        """Right-padded (batch, length) -> (batch, output_size)."""
+        lengths = tokens.ne(self.pad).sum(1)
+        states = self._states(self.dropout(self.embed_tokens(tokens)), lengths)
+        if self.max_pooling:
+            return states.masked_fill(tokens.eq(self.pad).unsqueeze(2), float("-inf")).amax(1)
+        last = states[torch.arange(len(tokens), device=tokens.device), lengths - 1]
+        if not self.lstm.bidirectional:
+            return last
+        hidden = self.lstm.hidden_size  # the second direction ends at the first word
+        return torch.cat([last[:, :hidden], states[:, 0, hidden:]], dim=1)
 
-        One fused pass over the padded batch: what a unidirectional LSTM says at a token does not depend on
+    def _states(self, words: Tensor, lengths: Tensor) -> Tensor:
+        """Outputs at all places, shape (batch, length, output_size).
+
+        One fused pass over the padded batch where one direction is enough: what it says at a token does not depend on
         the padding behind it.
         """
-        states, _ = self.lstm(self.embed_tokens(tokens))
-        last = tokens.ne(self.pad).sum(1) - 1
-        return states[torch.arange(len(tokens), device=tokens.device), last]
+        if not self.lstm.bidirectional:
+            return self.lstm(words)[0]
+        packed = pack_padded_sequence(words, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        return pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=words.size(1))[0]
 
 
 class LSTMLatentDecoder(FairseqIncrementalDecoder):
-    """LSTM that reads c z beside every word and starts from tanh(W c z + b), c = *latent_scale*."""
+    """LSTM that reads c z beside every word and starts from tanh(W c z + b), c = *latent_scale*.
+
+    With *latent_skip* the logits of all words also get an addend that is linear in c z.
+    """
 
     def __init__(
         self,
@@ -46,24 +84,27 @@ class LSTMLatentDecoder(FairseqIncrementalDecoder):
         dropout: float,
         longest: int,
         latent_scale: float = 1.0,
+        latent_skip: Optional[nn.Linear] = None,
     ):
         super().__init__(dictionary)
         self.embed_tokens = embedding(dictionary, embed_dim)
         self.lstm = nn.LSTM(embed_dim + latent_dim, hidden, layers, batch_first=True)
         self.first_state = nn.Linear(latent_dim, 2 * layers * hidden) if latent_dim else None
         self.output_projection = nn.Linear(hidden, len(dictionary))
+        self.latent_skip = latent_skip
         self.dropout_in, self.dropout_out = nn.Dropout(dropout), nn.Dropout(dropout)
         self.latent_dim, self.latent_scale = latent_dim, latent_scale
         self.longest = longest
 
-    def condition(self, z: Tensor) -> Dict[str, Tensor]:
-        """``encoder_out`` for z of shape (batch, latent), scaled, in the weights' precision."""
-        return {"z": (self.latent_scale * z).to(self.output_projection.weight.dtype)}
+    def condition(self, z: Tensor) -> Dict[str, Optional[Tensor]]:
+        """``encoder_out`` for z of shape (batch, latent), scaled, in the weights' precision; W z (batch, words)."""
+        scaled = (self.latent_scale * z).to(self.output_projection.weight.dtype)
+        return {"z": scaled, "skip": None if self.latent_skip is None else self.latent_skip(scaled)}
 
     @staticmethod
-    def reorder_condition(encoder_out: Dict[str, Tensor], order: Tensor) -> Dict[str, Tensor]:
+    def reorder_condition(encoder_out: Dict[str, Optional[Tensor]], order: Tensor) -> Dict[str, Optional[Tensor]]:
         """Select rows of what :meth:`condition` returned."""
-        return {"z": encoder_out["z"].index_select(0, order)}
+        return {name: None if part is None else part.index_select(0, order) for name, part in encoder_out.items()}
 
     def extract_features(
         self, prev_output_tokens: Tensor, encoder_out: Any = None, incremental_state: Any = None, **kwargs: Any
@@ -91,14 +132,17 @@ class LSTMLatentDecoder(FairseqIncrementalDecoder):
         state = state.permute(1, 2, 0, 3).contiguous()
         return state[0], state[1]
 
-    def output_layer(self, features: Tensor) -> Tensor:
-        return self.output_projection(features)
+    def output_layer(self, features: Tensor, addend: Optional[Tensor] = None) -> Tensor:
+        """Logits of all words; *addend* is what --latent-skip adds to them."""
+        logits = self.output_projection(features)
+        return logits if addend is None else logits + addend
 
     def forward(
         self, prev_output_tokens: Tensor, encoder_out: Any = None, incremental_state: Any = None, **kwargs: Any
     ) -> Any:
         features, extra = self.extract_features(prev_output_tokens, encoder_out, incremental_state)
-        return self.output_layer(features), extra
+        skip = encoder_out["skip"]
+        return self.output_layer(features, None if skip is None else skip.unsqueeze(1)), extra
 
     def reorder_incremental_state(self, incremental_state: Any, new_order: Tensor) -> None:
         cached = self.get_incremental_state(incremental_state, "lstm")
@@ -135,6 +179,14 @@ class TextVAELSTMConfig(TextVAEModelConfig):
         default=None,
         metadata={"help": "checkpoint of a text_lm_lstm of the same sizes, with whose weights a new decoder starts"},
     )
+    encoder_bidirectional: bool = field(
+        default=False, metadata={"help": "let a second LSTM of --hidden-size units read the sentence from its end"}
+    )
+    encoder_max_pooling: bool = field(
+        default=False,
+        metadata={"help": "make z from the largest value of each encoder unit over the sentence, not the last one"},
+    )
+    encoder_dropout: float = field(default=0.0, metadata={"help": "dropout on the word vectors that the encoder reads"})
 
 
 @register_model("text_vae_lstm", dataclass=TextVAELSTMConfig)
@@ -151,10 +203,24 @@ class TextVAELSTM(TextVAE):
         check_sizes(cfg, ("embed_dim", "hidden_size", "num_layers", "max_target_positions"))
         if cfg.latent_scale <= 0:
             raise AMIError("--latent-scale must be positive: at 0 the decoder reads no z")
+        if not 0 <= cfg.encoder_dropout < 1:
+            raise AMIError("--encoder-dropout must be in [0, 1)")
         dictionary, latent, sizes = task.dictionary, cfg.latent_dim, (cfg.embed_dim, cfg.hidden_size, cfg.num_layers)
-        encoder = LSTMSentenceEncoder(dictionary, *sizes) if latent else None
-        decoder = LSTMLatentDecoder(dictionary, *sizes, latent, cfg.dropout, cfg.max_target_positions, cfg.latent_scale)
+        encoder = _build_encoder(cfg, dictionary) if latent else None
+        skip = build_latent_skip(cfg, dictionary)
+        decoder = LSTMLatentDecoder(
+            dictionary, *sizes, latent, cfg.dropout, cfg.max_target_positions, cfg.latent_scale, skip
+        )
+        if cfg.share_word_vectors:
+            encoder.share_words(decoder.embed_tokens)
         return cls(encoder, decoder, latent, **optional_parts(cfg, encoder, dictionary))
+
+
+def _build_encoder(cfg: TextVAELSTMConfig, dictionary: Any) -> LSTMSentenceEncoder:
+    return LSTMSentenceEncoder(
+        dictionary, cfg.embed_dim, cfg.hidden_size, cfg.num_layers,
+        cfg.encoder_bidirectional, cfg.encoder_max_pooling, cfg.encoder_dropout,
+    )  # fmt: skip
 
 
 @dataclass

@@ -31,6 +31,27 @@ class TextVAEModelConfig(FairseqDataclass):
             "help": "what the energy function reads of x: the encoder's state (the paper), or means of own word vectors"
         },
     )
+    latent_skip: bool = field(
+        default=False,
+        metadata={
+            "help": "add W z to the logits of every word, with W = 0 in a new model: z reaches the output without "
+            "passing through the decoder's states (Dieng et al. 2019)"
+        },
+    )
+    encoder_checkpoint: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "checkpoint of a text VAE, such as an autoencoder trained with --kl-weight 0, with whose encoder a "
+            "new model starts (Li et al. 2019)"
+        },
+    )
+    encoder_word_dropout: float = field(
+        default=0.0,
+        metadata={"help": "in training, hide each word that the encoder reads behind <unk> with this probability"},
+    )
+    share_word_vectors: bool = field(
+        default=False, metadata={"help": "let the encoder read the decoder's word vectors, which the decoder trains"}
+    )
     bow_hidden: int = field(
         default=0, metadata={"help": "hidden units of the bag-of-words network for --bow-weight, 0 for none"}
     )
@@ -48,8 +69,19 @@ def check_sizes(cfg: Any, names: Sequence[str]) -> None:
             raise AMIError(f"--{name.replace('_', '-')} must be at least 1")
     if cfg.latent_dim < 0:
         raise AMIError("--latent-dim must not be negative (0 makes a language model)")
-    if not 0 <= cfg.word_dropout < 1:
-        raise AMIError("--word-dropout must be in [0, 1)")
+    for name in ("word_dropout", "encoder_word_dropout"):
+        if not 0 <= getattr(cfg, name) < 1:
+            raise AMIError(f"--{name.replace('_', '-')} must be in [0, 1)")
+    if cfg.latent_dim == 0:
+        for name in ("latent_skip", "encoder_checkpoint", "encoder_word_dropout", "share_word_vectors"):
+            if getattr(cfg, name):
+                flag = f"--{name.replace('_', '-')}"
+                raise AMIError(f"{flag} needs a latent variable: a language model has none (--latent-dim 0)")
+    if cfg.share_word_vectors and cfg.encoder_checkpoint and getattr(cfg, "language_model", None):
+        raise AMIError(
+            "--share-word-vectors allows one table of word vectors, but --encoder-checkpoint and --language-model "
+            "bring one each: leave one of the three out"
+        )
 
 
 def build_vae_critic(args: Any, encoder: Any) -> Optional[nn.Module]:
@@ -93,6 +125,15 @@ def build_bow(args: Any, dictionary: Dictionary) -> Optional[nn.Sequential]:
     )
 
 
+def build_latent_skip(args: Any, dictionary: Dictionary) -> Optional[nn.Linear]:
+    """W of ``--latent-skip``, z -> an addend for every word's logit, 0 at the start; or None."""
+    if not args.latent_skip:
+        return None
+    skip = nn.Linear(args.latent_dim, len(dictionary), bias=False)
+    nn.init.zeros_(skip.weight)
+    return skip
+
+
 def optional_parts(args: Any, encoder: Any, dictionary: Dictionary) -> Dict[str, Any]:
     """What :class:`fairseq_ami.models.text_vae.TextVAE` has besides encoder and decoder, by the names of its arguments.
 
@@ -104,4 +145,5 @@ def optional_parts(args: Any, encoder: Any, dictionary: Dictionary) -> Dict[str,
         "critic_words": build_critic_words(args, encoder, dictionary),
         "bow": build_bow(args, dictionary),
         "word_dropout": args.word_dropout,
+        "encoder_word_dropout": args.encoder_word_dropout,
     }

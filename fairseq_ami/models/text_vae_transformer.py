@@ -1,7 +1,7 @@
 """``text_vae_transformer``: the text VAE over fairseq's Transformer layers."""
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, List
+from typing import Any, Dict, Optional
 
 import torch
 from fairseq.models import register_model, register_model_architecture
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.text_vae import TextVAE
-from fairseq_ami.models.text_vae_parts import TextVAEModelConfig, check_sizes, optional_parts
+from fairseq_ami.models.text_vae_parts import TextVAEModelConfig, build_latent_skip, check_sizes, optional_parts
 
 
 @dataclass
@@ -31,6 +31,10 @@ class TransformerSentenceEncoder(nn.Module):
         self.pad = transformer.padding_idx
         self.output_size = transformer.embed_tokens.embedding_dim
 
+    def share_words(self, table: nn.Embedding) -> None:
+        """Read the word vectors of *table* from now on."""
+        self.transformer.embed_tokens = table
+
     def forward(self, tokens: Tensor) -> Tensor:
         """(batch, length) -> (batch, embed_dim)."""
         real = tokens.ne(self.pad)
@@ -44,23 +48,48 @@ class TransformerLatentDecoder(TransformerDecoderBase):
     """fairseq's decoder, whose cross-attention has one place to look at: a linear map of z.
 
     So every layer reads z at every position, and incremental decoding and beam search are fairseq's own.
+    With *latent_skip* the logits of all words also get an addend that is linear in z.
     """
 
-    def __init__(self, cfg: TransformerConfig, dictionary: Any, embed_tokens: nn.Embedding, latent_dim: int):
+    def __init__(
+        self,
+        cfg: TransformerConfig,
+        dictionary: Any,
+        embed_tokens: nn.Embedding,
+        latent_dim: int,
+        latent_skip: Optional[nn.Linear] = None,
+    ):
         super().__init__(cfg, dictionary, embed_tokens, no_encoder_attn=latent_dim == 0)
+        self.latent_skip = latent_skip
         self.memory = nn.Linear(latent_dim, embed_tokens.embedding_dim) if latent_dim else None
         self.latent_dim = latent_dim
 
-    def condition(self, z: Tensor) -> Dict[str, List[Tensor]]:
-        """``encoder_out`` for z of shape (batch, latent), in the weights' precision."""
-        memory = [] if self.memory is None else [self.memory(z.to(self.memory.weight.dtype)).unsqueeze(0)]
-        return {"encoder_out": memory, "encoder_padding_mask": []}
+    def condition(self, z: Tensor) -> Dict[str, Any]:
+        """``encoder_out`` for z of shape (batch, latent), in the weights' precision; W z (batch, words)."""
+        z = z.to(self.embed_tokens.weight.dtype)
+        memory = [] if self.memory is None else [self.memory(z).unsqueeze(0)]
+        skip = None if self.latent_skip is None else self.latent_skip(z)
+        return {"encoder_out": memory, "encoder_padding_mask": [], "skip": skip}
 
     @staticmethod
-    def reorder_condition(encoder_out: Dict[str, List[Tensor]], order: Tensor) -> Dict[str, List[Tensor]]:
+    def reorder_condition(encoder_out: Dict[str, Any], order: Tensor) -> Dict[str, Any]:
         """Select rows of what :meth:`condition` returned."""
         memory = [state.index_select(1, order) for state in encoder_out["encoder_out"]]
-        return {"encoder_out": memory, "encoder_padding_mask": []}
+        skip = encoder_out["skip"]
+        skip = None if skip is None else skip.index_select(0, order)
+        return {"encoder_out": memory, "encoder_padding_mask": [], "skip": skip}
+
+    def output_layer(self, features: Tensor, addend: Optional[Tensor] = None) -> Tensor:
+        """Logits of all words; *addend* is what --latent-skip adds to them."""
+        logits = super().output_layer(features)
+        return logits if addend is None else logits + addend
+
+    def forward(
+        self, prev_output_tokens: Tensor, encoder_out: Any = None, incremental_state: Any = None, **kwargs: Any
+    ) -> Any:
+        features, extra = self.extract_features(prev_output_tokens, encoder_out, incremental_state, **kwargs)
+        skip = encoder_out["skip"]
+        return self.output_layer(features, None if skip is None else skip.unsqueeze(1)), extra
 
 
 @register_model("text_vae_transformer", dataclass=TextVAETransformerConfig)
@@ -82,7 +111,10 @@ class TextVAETransformer(TextVAE):
         if latent:
             words = _embedding(dictionary, cfg.embed_dim)
             encoder = TransformerSentenceEncoder(TransformerEncoderBase(settings, dictionary, words))
-        decoder = TransformerLatentDecoder(settings, dictionary, _embedding(dictionary, cfg.embed_dim), latent)
+        words, skip = _embedding(dictionary, cfg.embed_dim), build_latent_skip(cfg, dictionary)
+        decoder = TransformerLatentDecoder(settings, dictionary, words, latent, skip)
+        if cfg.share_word_vectors:
+            encoder.share_words(decoder.embed_tokens)
         return cls(encoder, decoder, latent, **optional_parts(cfg, encoder, dictionary))
 
 

@@ -15,7 +15,7 @@ from fairseq_ami.criterions.vae_mine_elbo import VAEMineELBO, VAEStep
 from fairseq_ami.data import load_sentences
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.text_vae import TextVAE
-from fairseq_ami.models.warm_start import start_from_language_model
+from fairseq_ami.models.warm_start import start_from_encoder, start_from_language_model
 from fairseq_ami.optim import AMIPhased, LaggingSchedule, RunningStatistics
 from fairseq_ami.optim.lagging import JOINT, STEPPED
 from fairseq_ami.optim.running_statistics import on_device
@@ -32,6 +32,7 @@ SIZES = (
     "latent_dim", "latent_scale", "embed_dim", "hidden_size", "ffn_dim", "num_layers", "attention_heads", "critic",
     "bow_hidden",
 )  # fmt: skip
+SWITCHES = ("latent_skip", "share_word_vectors", "encoder_bidirectional", "encoder_max_pooling")
 CRITIC_SIZES = ("critic_features", "critic_hidden", "critic_layers")
 
 
@@ -110,11 +111,14 @@ class TextVAETask(PhasedTask):
                     )
                 sizes = SIZES if str(saved.get("critic")) == "none" else SIZES + CRITIC_SIZES
                 start.check_same_model(saved, cfg, resuming, sizes)
+                start.check_same_model(saved, cfg, resuming, SWITCHES, absent_is_off=True)
         model = super().build_model(cfg, from_checkpoint)
         if not isinstance(model, TextVAE):
             raise AMIError("the task text_vae needs --arch text_vae_lstm, text_vae_transformer or text_lm_lstm")
         if new and getattr(cfg, "language_model", None):
             start_from_language_model(model, cfg.language_model)
+        if new and cfg.encoder_checkpoint:
+            start_from_encoder(model, cfg.encoder_checkpoint, cfg)
         return model
 
     def build_generator(self, *args: Any, **kwargs: Any) -> Any:
