@@ -24,10 +24,13 @@ class Stream(IntEnum):
     VAE_POSTERIOR = 101  # training of a text VAE: z ~ q(z|x)
     VAE_PRIOR = 102  # z ~ p(z)
     VAE_WORDS = 103  # words that its decoder does not see
+    VAE_ENCODER_WORDS = 104  # words that its encoder does not see
     EVAL_POSTERIOR = 201  # evaluation of a text VAE
     EVAL_IMPORTANCE = 202
     EVAL_PRIOR = 203
     EVAL_WORDS = 204
+    EVAL_OPTIMISING = 205  # z while a sentence's posterior is optimised
+    EVAL_OPTIMISED = 206  # z of the optimised posterior
 
 
 # the mixing constants of SplitMix64 (Steele, Lea and Flood, 2014), as signed 64-bit integers

@@ -1,15 +1,20 @@
 """Settings of ``vae_mine_elbo``: every row of VAE-MINE's Table 2 is a choice of them."""
 
 from dataclasses import dataclass, field
+from typing import Optional
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II
 
+from fairseq_ami.errors import AMIError
+from fairseq_ami.objectives.divergences import FREE_BITS_PER
+from fairseq_ami.objectives.importance import GRADIENTS
 from fairseq_ami.objectives.mutual_information import NEGATIVES
 from fairseq_ami.schedules import ANNEALINGS
 
 MI_ESTIMATORS = ("tangent", "dv", "nwj", "infonce", "js")  # those of the register that keep nothing between updates
 XI_MODES = ("ema", "optimal", "fixed", "paper")
+MEASURES = ("bound", "information", "valid-bound", "valid-information")
 
 
 @dataclass
@@ -32,11 +37,58 @@ class VAEMineConfig(FairseqDataclass):
     )
     free_bits: float = field(
         default=0.0,
-        metadata={"help": "nats per latent dimension that cost nothing, on the batch's mean (Kingma et al. 2016)"},
+        metadata={"help": "nats per latent dimension that cost nothing (Kingma et al. 2016)"},
+    )
+    free_bits_per: ChoiceEnum(FREE_BITS_PER) = field(
+        default="batch",
+        metadata={
+            "help": "what --free-bits is compared with: the batch's mean of a dimension, or each sentence's own KL in "
+            "it (Li et al. 2019)"
+        },
+    )
+    iw_train: int = field(
+        default=1,
+        metadata={
+            "help": "samples of z per sentence for the importance-weighted bound that takes the ELBO's place in "
+            "training (Burda et al. 2016); 1: the ELBO"
+        },
+    )
+    iw_gradient: ChoiceEnum(GRADIENTS) = field(
+        default="dreg",
+        metadata={
+            "help": "the encoder's gradient with --iw-train: dreg, with less noise (Tucker et al. 2019), or iwae, the "
+            "bound's own"
+        },
+    )
+    iw_after_updates: int = field(
+        default=0, metadata={"help": "updates of the decoder by the ELBO before --iw-train sets in"}
+    )
+    iw_after_epochs: float = field(
+        default=0.0,
+        metadata={"help": "epochs by the ELBO before --iw-train sets in, instead of --iw-after-updates"},
     )
     mi_weight: float = field(
         default=0.0, metadata={"help": "alpha: weight of the mutual-information bound (VAE-MINE; needs --critic)"}
     )
+    mi_target: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "nats of mutual information to keep: the weight starts at --mi-weight, rises while there are fewer "
+            "and falls while there are more (Lagrange multiplier, Pelsmaeker and Aziz 2020; needs --critic)"
+        },
+    )
+    mi_target_of: ChoiceEnum(MEASURES) = field(
+        default="bound",
+        metadata={
+            "help": "what --mi-target is compared with: the critic's bound or the aggregated posterior's information, "
+            "of the update's batches or (valid-) of the last validation"
+        },
+    )
+    mi_target_rate: float = field(
+        default=0.001,
+        metadata={"help": "change of the weight per update and nat that --mi-target is missed by"},
+    )
+    mi_weight_max: float = field(default=10.0, metadata={"help": "largest weight that --mi-target may reach"})
     mi_estimator: ChoiceEnum(MI_ESTIMATORS) = field(
         default="tangent",
         metadata={
@@ -78,3 +130,41 @@ class VAEMineConfig(FairseqDataclass):
     )
     mi_batch: int = field(default=32, metadata={"help": "sentences over which validation measures mutual information"})
     seed: int = II("common.seed")
+
+
+_LEAST = {"lagging_limit": 1, "lagging_window": 1, "iw_train": 1, "mi_batch": 2}  # what counts something
+_NOT_NEGATIVE = (
+    "kl_weight", "free_bits", "mi_weight", "bow_weight", "mmd_weight", "lagging_interval", "iw_after_updates",
+    "iw_after_epochs",
+)  # fmt: skip
+
+
+def check_config(cfg: VAEMineConfig) -> None:
+    """Refuse settings that cannot work.
+
+    Raises:
+        AMIError: with the option.
+    """
+    for name in _NOT_NEGATIVE:
+        if getattr(cfg, name) < 0:
+            raise AMIError(f"{_flag(name)} must not be negative")
+    for name, least in _LEAST.items():
+        if getattr(cfg, name) < least:
+            raise AMIError(f"{_flag(name)} must be at least {least}")
+    if str(cfg.xi) == "fixed" and cfg.xi_value <= 0:
+        raise AMIError("--xi-value must be positive: it is the slope of a tangent to the logarithm")
+    if not 0 <= cfg.xi_decay < 1:
+        raise AMIError("--xi-decay must be in [0, 1): it is the weight of the past in a running mean")
+    if cfg.iw_after_updates and cfg.iw_after_epochs:
+        raise AMIError("--iw-after-updates and --iw-after-epochs say the same thing: pass one of them")
+    if cfg.mi_target is None:
+        return
+    for name in ("mi_target", "mi_target_rate"):
+        if getattr(cfg, name) <= 0:
+            raise AMIError(f"{_flag(name)} must be positive")
+    if cfg.mi_weight_max < max(cfg.mi_weight, 1e-9):
+        raise AMIError("--mi-weight-max must be positive and at least --mi-weight, the weight's start")
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

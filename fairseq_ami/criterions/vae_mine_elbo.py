@@ -9,13 +9,15 @@ import torch
 from fairseq.criterions import FairseqCriterion, register_criterion
 from torch import Tensor
 
-from fairseq_ami.criterions.vae_config import VAEMineConfig
+from fairseq_ami.criterions.vae_config import VAEMineConfig, check_config
+from fairseq_ami.criterions.vae_importance import importance_weighted
 from fairseq_ami.criterions.vae_report import log_vae_metrics
 from fairseq_ami.errors import AMIError
 from fairseq_ami.metrics.latent import aggregate
 from fairseq_ami.modules import DiagonalGaussian
 from fairseq_ami.objectives.divergences import free_bits_kl, maximum_mean_discrepancy
 from fairseq_ami.objectives.estimators import ESTIMATORS
+from fairseq_ami.objectives.importance import with_scaled_gradient
 from fairseq_ami.objectives.mutual_information import (
     donsker_varadhan,
     log_mean_exp_negatives,
@@ -25,7 +27,7 @@ from fairseq_ami.random_streams import VALIDATION_UPDATE, Stream, normal, stream
 
 logger = logging.getLogger(__name__)
 
-STREAMS = (Stream.VAE_POSTERIOR, Stream.VAE_PRIOR, Stream.VAE_WORDS)
+STREAMS = (Stream.VAE_PRIOR, Stream.VAE_WORDS, Stream.VAE_ENCODER_WORDS)
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,15 @@ class VAEStep:
         update: number of the update.
         kl_weight: weight of the KL term, annealed.
         mean_exp: running mean of E[e^f] over earlier updates; None before the first.
+        samples: of z per sentence; more than one train the importance-weighted bound.
+        mi_weight: weight of the mutual information that --mi-target has found; None: --mi-weight.
     """
 
     update: int
     kl_weight: float
     mean_exp: Optional[float] = None
+    samples: int = 1
+    mi_weight: Optional[float] = None
 
 
 @register_criterion("vae_mine_elbo", dataclass=VAEMineConfig)
@@ -49,8 +55,11 @@ class VAEMineELBO(FairseqCriterion):
 
     -log p(x|z) + beta KL(q(z|x) || p(z)) - alpha I(x; z) [+ bag of words] [+ MMD]
 
-    with z ~ q(z|x), one sample a sentence. The terms of alpha, of MMD and of free bits couple the sentences of a
-    batch: unlike the others they are not the same for another layout of batches.
+    with z ~ q(z|x), one sample per sentence. With --iw-train K the bound log (1/K) sum_k w_k takes the place of the
+    first two terms (:mod:`fairseq_ami.criterions.vae_importance`); the others read the first sample.
+
+    The terms of alpha, of MMD and of free bits per batch couple the sentences of a batch: unlike the others they are
+    not the same for another layout of batches.
     """
 
     def __init__(self, cfg: VAEMineConfig, task: Any):
@@ -58,19 +67,7 @@ class VAEMineELBO(FairseqCriterion):
         self.cfg = cfg
         self.pad = task.dictionary.pad()
         self._told = False
-        for name in ("kl_weight", "free_bits", "mi_weight", "bow_weight", "mmd_weight"):
-            if getattr(cfg, name) < 0:
-                raise AMIError(f"--{name.replace('_', '-')} must not be negative")
-        if str(cfg.xi) == "fixed" and cfg.xi_value <= 0:
-            raise AMIError("--xi-value must be positive: it is the slope of a tangent to the logarithm")
-        if not 0 <= cfg.xi_decay < 1:
-            raise AMIError("--xi-decay must be in [0, 1): it is the weight of the past in a running mean")
-        if cfg.lagging_limit < 1 or cfg.lagging_window < 1:
-            raise AMIError("--lagging-limit and --lagging-window must be at least 1: they count encoder updates")
-        if cfg.lagging_interval < 0:
-            raise AMIError("--lagging-interval must not be negative: it counts decoder updates")
-        if cfg.mi_batch < 2:
-            raise AMIError("--mi-batch must be at least 2: one sentence has nothing to be told apart from")
+        check_config(cfg)
 
     def check_model(self, model: Any) -> None:
         """Refuse settings that *model* has no part for.
@@ -79,12 +76,20 @@ class VAEMineELBO(FairseqCriterion):
             AMIError: with what to pass.
         """
         cfg = self.cfg
-        if cfg.mi_weight and model.critic is None:
-            raise AMIError("--mi-weight needs an energy function: pass --critic concat")
+        if self.weighs_information and model.critic is None:
+            flag = "--mi-weight" if cfg.mi_target is None else "--mi-target"
+            raise AMIError(f"{flag} needs an energy function: pass --critic concat")
         if cfg.bow_weight and model.bow is None:
             raise AMIError("--bow-weight needs a bag-of-words network: pass --bow-hidden 512")
-        if model.latent_dim == 0 and (cfg.mmd_weight or cfg.free_bits or cfg.lagging):
-            raise AMIError("--mmd-weight, --free-bits and --lagging need a latent variable: a language model has none")
+        if model.latent_dim == 0 and (cfg.mmd_weight or cfg.free_bits or cfg.lagging or cfg.iw_train > 1):
+            raise AMIError(
+                "--mmd-weight, --free-bits, --lagging and --iw-train need a latent variable: a language model has none"
+            )
+
+    @property
+    def weighs_information(self) -> bool:
+        """Whether there is a term of the mutual information, whatever its weight is at the moment."""
+        return self.cfg.mi_weight > 0 or self.cfg.mi_target is not None
 
     def forward(self, model: Any, sample: Dict[str, Any], step: Optional[VAEStep] = None) -> Tuple[Tensor, int, Dict]:
         """The loss, or without *step* validation: -ELBO at beta = 1.
@@ -101,25 +106,58 @@ class VAEMineELBO(FairseqCriterion):
             loss = reconstruction = -model.log_likelihood(tokens, hide=hide).sum()
             kl = reconstruction.new_zeros(())
         else:
-            posterior, features = model.posterior(tokens)
-            z = posterior.sample(self._noise(keys[Stream.VAE_POSTERIOR], model.latent_dim))
-            reconstruction = -model.log_likelihood(tokens, z, hide).sum()
-            kl = posterior.kl().sum()
-            if step is None:
-                loss = reconstruction + kl
-                self._measure(model, posterior, features, z, log)
+            posterior, features = model.posterior(
+                tokens, model.hidden_from_encoder(tokens, keys[Stream.VAE_ENCODER_WORDS])
+            )
+            noise = self._samples(sample["id"], update, step, model.latent_dim)
+            z, kl = posterior.sample(noise[:, 0]), posterior.kl().sum()
+            if step is not None and step.samples > 1:
+                loss, reconstruction = self._importance_weighted(model, tokens, posterior, noise, hide, step, log)
             else:
-                loss = reconstruction + step.kl_weight * self._kl_term(posterior, size)
+                reconstruction = -model.log_likelihood(tokens, z, hide).sum()
+                loss = reconstruction + (kl if step is None else step.kl_weight * self._kl_term(posterior, size))
+            if step is None:
+                self._measure(model, posterior, features, z, log)
+                self._measure_bound(model, tokens, posterior, noise, log)
+            else:
                 loss = loss + self._regularisers(model, tokens, features, z, keys[Stream.VAE_PRIOR], step, log)
+                self._measure_information(posterior, z, log)
         log.update(reconstruction=reconstruction.detach(), kl=kl.detach(), loss=loss.detach(), sample_size=size)
         return loss, size, log
+
+    def _samples(self, ids: Tensor, update: int, step: Optional[VAEStep], channels: int) -> Tensor:
+        """Noise of z, shape (batch, samples, channels). The first sample is the same however many there are."""
+        samples = self.cfg.iw_train if step is None else step.samples
+        keys = stream_keys(self.cfg.seed, update, Stream.VAE_POSTERIOR, ids, samples)
+        return self._noise(keys, channels).view(len(ids), samples, channels)
 
     # ------------------------------------------------------------------ terms
 
     def _kl_term(self, posterior: DiagonalGaussian, size: int) -> Tensor:
         if self.cfg.free_bits > 0:
-            return size * free_bits_kl(posterior.kl_by_dimension(), self.cfg.free_bits)
+            return size * free_bits_kl(posterior.kl_by_dimension(), self.cfg.free_bits, str(self.cfg.free_bits_per))
         return posterior.kl().sum()
+
+    def _importance_weighted(
+        self,
+        model: Any,
+        tokens: Tensor,
+        posterior: DiagonalGaussian,
+        noise: Tensor,
+        hide: Optional[Tensor],
+        step: VAEStep,
+        log: Dict,
+    ) -> Tuple[Tensor, Tensor]:
+        """What takes the place of -ELBO, and the samples' mean reconstruction; both summed over the sentences.
+
+        Free bits add what they add to the ELBO: beta times what the KL lacks of its threshold.
+        """
+        found = importance_weighted(model, tokens, posterior, noise, hide, step.kl_weight, str(self.cfg.iw_gradient))
+        log["iw_nll"] = -found.bound.sum()
+        loss = -found.objective.sum()
+        if self.cfg.free_bits > 0:
+            loss = loss + step.kl_weight * (self._kl_term(posterior, len(tokens)) - posterior.kl().sum())
+        return loss, -found.log_likelihood.sum()
 
     def _regularisers(
         self, model: Any, tokens: Tensor, features: Tensor, z: Tensor, prior_keys: Tensor, step: VAEStep, log: Dict
@@ -133,9 +171,22 @@ class VAEMineELBO(FairseqCriterion):
             mmd = maximum_mean_discrepancy(z, self._noise(prior_keys, model.latent_dim))
             log["mmd"] = len(z) * mmd.detach()
             total = total + self.cfg.mmd_weight * len(z) * mmd
-        if self.cfg.mi_weight:
-            total = total - self.cfg.mi_weight * len(z) * self._bound(model, features, z, step, log)
+        if self.weighs_information:
+            total = total - len(z) * self._weighted_bound(model, features, z, step, log)
         return total
+
+    def _weighted_bound(self, model: Any, features: Tensor, z: Tensor, step: VAEStep, log: Dict) -> Tensor:
+        """alpha times the bound. Under --mi-target the energy function learns with weight 1 whatever alpha is.
+
+        Else an alpha that has fallen to 0 would leave it behind, and what it measures would mean nothing.
+        """
+        if step.mi_weight is None:
+            return self.cfg.mi_weight * self._bound(model, features, z, step, log)
+        alpha = torch.as_tensor(step.mi_weight, dtype=z.dtype, device=z.device)
+        if model.critic_words is None:  # else the features are the energy function's own
+            features = with_scaled_gradient(features, lambda: alpha.to(features.dtype))
+        bound = self._bound(model, features, with_scaled_gradient(z, lambda: alpha), step, log)
+        return bound + (alpha - 1.0) * bound.detach()
 
     def _bound(self, model: Any, features: Tensor, z: Tensor, step: VAEStep, log: Dict) -> Tensor:
         """E_joint f - xi E_marginal e^f + log xi + 1 (equation 12), at most I(x; z) if xi > 0; or another estimate."""
@@ -189,7 +240,20 @@ class VAEMineELBO(FairseqCriterion):
     def _noise(keys: Tensor, channels: int) -> Tensor:
         return normal(keys, 1, channels).squeeze(1)
 
+    def _measure_information(self, posterior: DiagonalGaussian, z: Tensor, log: Dict) -> None:
+        """I(x; z) of a training batch by its aggregated posterior, where --mi-target asks for it."""
+        if self.cfg.mi_target is None or str(self.cfg.mi_target_of) != "information":
+            return
+        measured = len(z) if len(z) > 1 else 0
+        information = aggregate(posterior, z).paired_information if measured else 0.0
+        log.update(information=measured * information, information_sentences=measured)
+
     # ------------------------------------------------------------------ validation
+
+    def _measure_bound(self, model: Any, tokens: Tensor, posterior: DiagonalGaussian, noise: Tensor, log: Dict) -> None:
+        """The importance-weighted bound of as many samples as training has."""
+        if self.cfg.iw_train > 1:
+            log["iw_nll"] = -importance_weighted(model, tokens, posterior, noise).bound.sum()
 
     def _measure(self, model: Any, posterior: DiagonalGaussian, features: Tensor, z: Tensor, log: Dict) -> None:
         """Mutual information and bound over batches of --mi-batch sentences, and moments for the active units."""

@@ -13,6 +13,7 @@ from fairseq_ami.metrics.latent import ACTIVE_VARIANCE
 RATIOS = {
     "reconstruction": ("reconstruction", "nsentences"),
     "kl": ("kl", "nsentences"),
+    "iw_nll": ("iw_nll", "nsentences"),
     "bow": ("bow", "nsentences"),
     "mmd": ("mmd", "nsentences"),
     "mi": ("information", "information_sentences"),

@@ -18,11 +18,18 @@ def maximum_mean_discrepancy(x: Tensor, y: Tensor) -> Tensor:
     return kernel(x, x) + kernel(y, y) - 2.0 * kernel(x, y)
 
 
-def free_bits_kl(kl_by_dimension: Tensor, free: float) -> Tensor:
-    """KL that pays nothing below *free* nats a dimension (Kingma et al. 2016), the batch's mean per sentence.
+FREE_BITS_PER = ("batch", "sentence")
+
+
+def free_bits_kl(kl_by_dimension: Tensor, free: float, per: str = "batch") -> Tensor:
+    """KL that pays nothing below *free* nats per dimension, the batch's mean per sentence.
 
     Args:
         kl_by_dimension: shape (batch, latent).
-        free: nats a dimension; the threshold is on the batch's mean.
+        free: nats per dimension.
+        per: what the threshold is on. ``batch``: the batch's mean of a dimension (Kingma et al. 2016). ``sentence``:
+            each sentence's own (Li et al. 2019, whose gate has the same gradient); sentences are then independent.
     """
+    if per == "sentence":
+        return kl_by_dimension.clamp(min=free).sum(1).mean()
     return kl_by_dimension.mean(0).clamp(min=free).sum()

@@ -88,7 +88,7 @@ class LaggingSchedule:
     def start_validation(self) -> None:
         self._validation = [0.0, 0.0]
 
-    def add_information(self, total: float, sentences: float) -> None:
+    def add_validation(self, total: float, sentences: float) -> None:
         """Sum over *sentences* of the mutual information found by validation, over all workers."""
         self._validation[0] += total
         self._validation[1] += sentences

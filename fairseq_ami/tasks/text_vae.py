@@ -3,7 +3,7 @@
 import logging
 import os
 from dataclasses import dataclass, field
-from typing import Any, FrozenSet, List, Optional
+from typing import Any, FrozenSet, List, Optional, Tuple, Union
 
 from fairseq.data import Dictionary
 from fairseq.dataclass import FairseqDataclass
@@ -16,7 +16,7 @@ from fairseq_ami.data import load_sentences
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.text_vae import TextVAE
 from fairseq_ami.models.warm_start import start_from_encoder, start_from_language_model
-from fairseq_ami.optim import AMIPhased, LaggingSchedule, RunningStatistics
+from fairseq_ami.optim import AMIPhased, LaggingSchedule, Multiplier, RunningStatistics
 from fairseq_ami.optim.lagging import JOINT, STEPPED
 from fairseq_ami.optim.running_statistics import on_device
 from fairseq_ami.schedules import Annealing, updates_in
@@ -59,6 +59,7 @@ class TextVAETask(PhasedTask):
         self.dictionary = dictionary
         self._annealing: Optional[Annealing] = None
         self._train_batches: Any = None
+        self._iw_start: Optional[int] = None
 
     @classmethod
     def setup_task(cls, cfg: TextVAEConfig, **kwargs: Any) -> "TextVAETask":
@@ -155,6 +156,12 @@ class TextVAETask(PhasedTask):
         if settings.lagging:
             interval = settings.lagging_interval or self._one_epoch()
             optimizer.track("lagging", LaggingSchedule(settings.lagging_limit, settings.lagging_window, interval))
+        if settings.mi_target is not None:
+            multiplier = Multiplier(
+                settings.mi_weight, settings.mi_target, settings.mi_target_rate, settings.mi_weight_max,
+                by_validation=str(settings.mi_target_of).startswith("valid-"),
+            )  # fmt: skip
+            optimizer.track("mi_weight", multiplier)
 
     def _phase(self, optimizer: AMIPhased, update_num: int) -> str:
         lagging = optimizer.trackers.get("lagging")
@@ -168,7 +175,11 @@ class TextVAETask(PhasedTask):
 
     def _step(self, optimizer: AMIPhased, phase: str, update_num: int) -> VAEStep:
         weight = optimizer.stats["kl_weight"] = self._kl_weight(optimizer)
-        return VAEStep(update_num, weight, optimizer.trackers["exp_scores"].mean.get(phase))
+        multiplier, mi_weight = optimizer.trackers.get("mi_weight"), None
+        if multiplier is not None:
+            mi_weight = optimizer.stats["mi_weight"] = multiplier.value
+        mean_exp = optimizer.trackers["exp_scores"].mean.get(phase)
+        return VAEStep(update_num, weight, mean_exp, self._samples(optimizer), mi_weight)
 
     def _track(self, optimizer: AMIPhased, phase: str, log: Log) -> None:
         if "mean_exp" in log:
@@ -176,6 +187,9 @@ class TextVAETask(PhasedTask):
             optimizer.trackers["exp_scores"].add(phase, on_device(sums))
         if "lagging" in optimizer.trackers:
             optimizer.trackers["lagging"].add(phase, on_device((log["loss"], log["ntokens"])))
+        multiplier = optimizer.trackers.get("mi_weight")
+        if multiplier is not None and not multiplier.by_validation:
+            multiplier.add(phase, on_device(tuple(log[name] for name in self._measured())))
 
     def _remedies(self, phase: str, update_num: int) -> List[str]:
         return ["lower --lr, --mi-weight or --encoder-clip-norm"]
@@ -211,18 +225,40 @@ class TextVAETask(PhasedTask):
             )  # fmt: skip
         return self._annealing.weight(optimizer.counts["decoder"])
 
+    def _samples(self, optimizer: AMIPhased) -> int:
+        """Samples of z per sentence; as the annealing, --iw-after-... counts the decoder's updates."""
+        settings = self._criterion.cfg
+        if settings.iw_train == 1:
+            return 1
+        if self._iw_start is None:
+            self._iw_start = settings.iw_after_updates
+            if settings.iw_after_epochs > 0:
+                self._iw_start = self._updates(settings.iw_after_epochs)
+            logger.info("importance-weighted training from update %d on", self._iw_start)
+        return settings.iw_train if optimizer.counts["decoder"] >= self._iw_start else 1
+
+    def _measured(self) -> Tuple[str, str]:
+        """Names of the sums, in what the criterion logs, whose ratio --mi-target is compared with."""
+        name = str(self._criterion.cfg.mi_target_of).replace("valid-", "")
+        return name, f"{name}_sentences"
+
     # ------------------------------------------------------------------ validation and logs
 
     def begin_valid_epoch(self, epoch: int, model: Any) -> None:
         super().begin_valid_epoch(epoch, model)
-        if self._optimizer is not None and "lagging" in self._optimizer.trackers:
-            self._optimizer.trackers["lagging"].start_validation()
+        for tracker in self._validated():
+            tracker.start_validation()
 
     def reduce_metrics(self, logging_outputs: List[Log], criterion: Any) -> None:
         super().reduce_metrics(logging_outputs, criterion)
-        validation = not any("phase" in log for log in logging_outputs)
-        if validation and self._optimizer is not None and "lagging" in self._optimizer.trackers:
-            found = [
-                float(sum(log[key] for log in logging_outputs)) for key in ("information", "information_sentences")
-            ]
-            self._optimizer.trackers["lagging"].add_information(*found)
+        if any("phase" in log for log in logging_outputs):
+            return
+        for tracker in self._validated():
+            lagging = isinstance(tracker, LaggingSchedule)
+            names = ("information", "information_sentences") if lagging else self._measured()
+            tracker.add_validation(*(float(sum(log[name] for log in logging_outputs)) for name in names))
+
+    def _validated(self) -> List[Union[LaggingSchedule, Multiplier]]:
+        """What is tracked of validations."""
+        found = {} if self._optimizer is None else self._optimizer.trackers
+        return [found[name] for name in ("lagging", "mi_weight") if name in found]

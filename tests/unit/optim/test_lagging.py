@@ -27,7 +27,7 @@ def validate(schedule, *batches):
     """(MI, sentences) of each validation batch; what comes next decides."""
     schedule.start_validation()
     for information, sentences in batches:
-        schedule.add_information(information * sentences, sentences)
+        schedule.add_validation(information * sentences, sentences)
 
 
 def test_a_loss_that_keeps_falling_stops_at_the_limit():
