@@ -160,7 +160,7 @@ def check_config(cfg: VAEMineConfig) -> None:
     if cfg.mi_target is None:
         return
     for name in ("mi_target", "mi_target_rate"):
-        if getattr(cfg, name) <= 0:
+        if not getattr(cfg, name) > 0:  # nor a number that is none
             raise AMIError(f"{_flag(name)} must be positive")
     if cfg.mi_weight_max < max(cfg.mi_weight, 1e-9):
         raise AMIError("--mi-weight-max must be positive and at least --mi-weight, the weight's start")

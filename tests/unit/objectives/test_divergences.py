@@ -56,3 +56,12 @@ def test_free_bits():
     assert float(value.detach()) == pytest.approx(0.4 + 1.0 + 0.4)
     value.backward()
     assert kl.grad.tolist() == [[0.0, 0.5, 0.0], [0.0, 0.5, 0.0]]
+
+
+def test_free_bits_per_sentence():
+    """Each sentence's own KL of a dimension: 0.1 is lifted to 0.4 though the mean is not; the gradient is a gate."""
+    kl = torch.tensor([[0.1, 2.0, 0.0], [0.9, 0.0, 0.5]], requires_grad=True)
+    value = free_bits_kl(kl, 0.4, "sentence")
+    assert float(value.detach()) == pytest.approx((0.4 + 2.0 + 0.4 + 0.9 + 0.4 + 0.5) / 2)
+    value.backward()
+    assert kl.grad.tolist() == [[0.0, 0.5, 0.0], [0.5, 0.0, 0.5]]
