@@ -12,6 +12,7 @@ import fairseq_ami
 from fairseq_ami.cli.text_vae import check_checkpoint, load, progress_bar
 from fairseq_ami.errors import AMIError
 from fairseq_ami.files import check_writable, write_text
+from fairseq_ami.tools.text_vae.gaps import Optimisation, measure_gaps
 from fairseq_ami.tools.text_vae.generated_text import (
     GeneratedTextJudge,
     dataset_sentences,
@@ -73,6 +74,10 @@ def _row(name: str, path: str, model: Any, task: Any, judge: Any, args: argparse
     row = Row(name, path, measure(model, dataset, settings, progress))
     if row.metrics.ppl > len(task.dictionary):
         row.remarks.append("worse than guessing among all words: was it trained with another dictionary?")
+    if args.svi_steps and model.encoder is not None:
+        how = Optimisation(args.svi_steps, args.svi_rate, args.svi_sentences)
+        for split in dict.fromkeys((args.subset, args.svi_against)):
+            row.gaps.append(measure_gaps(model, _dataset(task, split), split, settings, how, progress))
     if isinstance(judge, str):
         row.remarks.append(f"no FPPL and RPPL: {judge}")
     elif judge is not None:
@@ -101,6 +106,7 @@ def _judge(args: argparse.Namespace, task: Any, stack: contextlib.ExitStack) -> 
 
 
 def _as_json(args: argparse.Namespace, rows: List[Row]) -> Dict[str, Any]:
-    given = "data subset iw_samples mi_batch samples decoding max_len max_tokens seed"
+    given = "data subset iw_samples mi_batch svi_steps svi_rate svi_sentences svi_against"
+    given += " samples decoding max_len max_tokens seed"
     settings: Dict[str, Optional[Any]] = {name: getattr(args, name) for name in given.split()}
     return {"version": fairseq_ami.__version__, "settings": settings, "results": [row.as_dict() for row in rows]}

@@ -1,5 +1,6 @@
 """Sentences of one language, one item a line, as ``fairseq-preprocess --only-source`` writes them."""
 
+import copy
 import logging
 import os
 from typing import Any, Dict, List
@@ -80,6 +81,12 @@ class SentenceDataset(FairseqDataset):
             "net_input": {"src_tokens": target, "src_lengths": lengths, "prev_output_tokens": previous},
             "target": target,
         }
+
+    def select(self, indices: np.ndarray) -> "SentenceDataset":
+        """The sentences with these *indices* alone; their ids, and so their random numbers, stay."""
+        part = copy.copy(self)
+        part.lines, part.lengths = self.lines[indices], self.lengths[indices]
+        return part
 
     @property
     def supports_prefetch(self) -> bool:

@@ -3,7 +3,7 @@
 import argparse
 
 from fairseq_ami.choices import JUDGED_DECODINGS
-from fairseq_ami.cli.arguments import at_least
+from fairseq_ami.cli.arguments import above_zero, at_least
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,6 +13,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", nargs="+", metavar="TEXT", help="names of the checkpoints in the table")
     parser.add_argument("--iw-samples", type=at_least(0), default=500, metavar="N", help=_IW_HELP)
     parser.add_argument("--mi-batch", type=at_least(2), default=32, metavar="N", help=_BATCH_HELP)
+    gaps = parser.add_argument_group("why -ELBO is above the exact figure")
+    gaps.add_argument("--svi-steps", type=at_least(0), default=0, metavar="N", help=_SVI_HELP)
+    gaps.add_argument(
+        "--svi-rate",
+        type=above_zero,
+        default=0.05,
+        metavar="X",
+        help="rate of the first of --svi-steps (default: 0.05)",
+    )
+    gaps.add_argument(
+        "--svi-sentences",
+        type=at_least(0),
+        default=500,
+        metavar="N",
+        help="sentences of each split that --svi-steps takes, at random; 0: all (default: 500)",
+    )
+    gaps.add_argument("--svi-against", default="train", metavar="SPLIT", help=_AGAINST_HELP)
     text = parser.add_argument_group("generated text")
     text.add_argument("--no-generation", action="store_true", help="leave out FPPL and RPPL")
     text.add_argument(
@@ -41,6 +58,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 _IW_HELP = "samples of the importance-weighted likelihood, the slowest part; 0: none (default: 500)"
+
+
+_SVI_HELP = (
+    "optimise the posterior of each sentence by N steps of Adam, and split -ELBO minus IW-NLL into what the encoder "
+    "and what the Gaussian loses; 0: do not (default: 0)"
+)
+
+
+_AGAINST_HELP = (
+    "split whose gaps are put beside those of --subset with --svi-steps: the training text, on which an over-fitted "
+    "encoder loses less (default: train)"
+)
 
 
 _BATCH_HELP = "sentences in a batch of mutual information and critic bounds (default: 32)"

@@ -126,13 +126,14 @@ def _device(model: Any) -> torch.device:
     return next(model.parameters()).device
 
 
-def _collate(model: Any, dataset: Any, batch: Any) -> Dict[str, Tensor]:
+def collated(model: Any, dataset: Any, batch: Any) -> Dict[str, Tensor]:
+    """``id`` and ``target`` of the sentences with the indices *batch*, on the device of *model*."""
     found = dataset.collater([dataset[int(index)] for index in batch])
     return {name: found[name].to(_device(model)) for name in ("id", "target")}
 
 
 def _tokens(model: Any, dataset: Any, batch: Any) -> Tensor:
-    return _collate(model, dataset, batch)["target"]
+    return collated(model, dataset, batch)["target"]
 
 
 # ---------------------------------------------------------------------- posteriors
@@ -159,7 +160,7 @@ def _first_pass(model: Any, dataset: Any, settings: Settings, progress: Progress
     for group in progress(order.split(settings.mi_batch), "posteriors"):
         parts, features = batches_by_length(dataset, group.numpy(), settings.max_tokens), []
         for rows in parts:
-            batch = _collate(model, dataset, rows)
+            batch = collated(model, dataset, rows)
             posterior, seen = model.posterior(batch["target"])
             noise = normal(stream_keys(settings.seed, 0, Stream.EVAL_POSTERIOR, batch["id"], 1), 1, model.latent_dim)
             mean[rows], log_variance[rows] = posterior.mean, posterior.log_variance
@@ -210,18 +211,31 @@ def importance_weighted(
     budget = max(longest, settings.max_tokens // settings.iw_samples)  # few sentences, so that the bar moves
     total = 0.0
     for rows in progress(batches_by_length(dataset, _all(dataset), budget), f"{settings.iw_samples} samples each"):
-        batch = _collate(model, dataset, rows)
+        batch = collated(model, dataset, rows)
         own = DiagonalGaussian(posterior.mean[rows], posterior.log_variance[rows])
-        total += float(log_mean_exp(_log_weights(model, batch, own, settings)).sum())
+        total += float(log_mean_exp(log_weights(model, batch, own, settings)).sum())
     return total
 
 
-def _log_weights(
-    model: Any, batch: Dict[str, Tensor], posterior: DiagonalGaussian, settings: Settings
+def log_weights(
+    model: Any,
+    batch: Dict[str, Tensor],
+    posterior: DiagonalGaussian,
+    settings: Settings,
+    stream: Stream = Stream.EVAL_IMPORTANCE,
+    draws: Optional[int] = None,
 ) -> Iterator[Tensor]:
-    """log p(x|z) + log p(z) - log q(z|x) of a batch, shape (batch, some of the samples) each time."""
+    """log p(x|z) + log p(z) - log q(z|x) of a batch, shape (batch, some of the samples) each time.
+
+    Args:
+        batch: as :func:`collated` makes it.
+        posterior: q(z|x) of its sentences.
+        stream: of the random numbers.
+        draws: of z per sentence; None: ``settings.iw_samples``.
+    """
     tokens, count = batch["target"], len(batch["target"])
-    keys = stream_keys(settings.seed, 0, Stream.EVAL_IMPORTANCE, batch["id"], settings.iw_samples).view(count, -1)
+    draws = settings.iw_samples if draws is None else draws
+    keys = stream_keys(settings.seed, 0, stream, batch["id"], draws).view(count, -1)
     for part in keys.split(max(1, settings.max_tokens // tokens.numel()), dim=1):
         samples = part.size(1)
         noise = normal(part.reshape(-1), 1, model.latent_dim)[:, 0]

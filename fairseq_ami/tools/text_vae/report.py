@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Sequence
 
+from fairseq_ami.tools.text_vae.gaps import Gaps, overfit
 from fairseq_ami.tools.text_vae.generated_text import MEASURES, GeneratedText
 from fairseq_ami.tools.text_vae.likelihood import TextVAEMetrics
 from fairseq_ami.tools.text_vae.ngram_lm import ORDER, RESERVED, Perplexity
@@ -17,6 +18,7 @@ class Row:
 
     Attributes:
         text: its generated text, one entry a decoding.
+        gaps: of --svi-steps, on the measured split and, if it is another, on the one to compare with.
         remarks: what has to be said about it.
     """
 
@@ -24,18 +26,21 @@ class Row:
     checkpoint: str
     metrics: TextVAEMetrics
     text: List[GeneratedText] = field(default_factory=list)
+    gaps: List[Gaps] = field(default_factory=list)
     remarks: List[str] = field(default_factory=list)
 
     def as_dict(self) -> Dict[str, Any]:
         """For JSON."""
         text = [entry.as_dict() for entry in self.text]
         named = {"name": self.name, "checkpoint": self.checkpoint, **self.metrics.as_dict()}
-        return {**named, "generated": text, "remarks": self.remarks}
+        return {**named, "generated": text, "gaps": [entry.as_dict() for entry in self.gaps], "remarks": self.remarks}
 
 
 def tables(rows: Sequence[Row], mi_batch: int, iw_samples: int) -> str:
     """The likelihood and latent metrics, the generated text, and what has to be said about them."""
     lines = [*_aligned([_latent_header(mi_batch), *map(_latent, rows)]), *_latent_notes(rows, iw_samples)]
+    if any(row.gaps for row in rows):
+        lines += ["", *_aligned([_GAPS, *(cells for row in rows for cells in _gaps(row))]), *_gap_notes(rows)]
     text = [cells for row in rows for cells in _text(row)]
     if text:
         header = "model decoding sentences distinct tokens/sent FPPL RPPL unseen RPPL-closed".split()
@@ -62,6 +67,42 @@ def _latent_notes(rows: Sequence[Row], iw_samples: int) -> List[str]:
         notes.append("a language model's NLL and PPL are exact: a VAE's are upper bounds on the true ones")
     if any(row.metrics.iw_nll is not None for row in rows):
         notes.append(f"IW-NLL: {iw_samples} samples; tighter than NLL, not to be compared with that column")
+    return notes
+
+
+_GAPS = "model text sentences NLL SVI-NLL IW-NLL amortisation approximation".split()
+
+
+def _gaps(row: Row) -> List[List[str]]:
+    return [
+        [
+            row.name,
+            entry.text,
+            str(entry.sentences),
+            _number(entry.nll),
+            _number(entry.svi_nll),
+            _number(entry.iw_nll),
+            f"{_number(entry.amortisation)} +- {_number(entry.amortisation_error)}",
+            _number(entry.approximation),
+        ]
+        for entry in row.gaps
+    ]
+
+
+def _gap_notes(rows: Sequence[Row]) -> List[str]:
+    notes = [
+        "SVI-NLL: -ELBO after the posterior of each sentence was optimised, by samples that the optimisation has not "
+        "seen: a valid upper bound on the exact NLL, where inference takes as many steps",
+        "amortisation: NLL minus SVI-NLL, and its standard error; approximation: SVI-NLL minus IW-NLL. All on the same "
+        "sentences, so NLL and IW-NLL differ from those of the whole split above",
+    ]
+    for row in rows:
+        if len(row.gaps) == 2:
+            test, training = row.gaps
+            notes.append(
+                f"{row.name}: the encoder loses {_number(overfit(test, training))} nats more on {test.text} than on "
+                f"{training.text} (over-fitting)"
+            )
     return notes
 
 
