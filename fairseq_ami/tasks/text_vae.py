@@ -176,6 +176,7 @@ class TextVAETask(PhasedTask):
     def _step(self, optimizer: AMIPhased, phase: str, update_num: int) -> VAEStep:
         weight = optimizer.stats["kl_weight"] = self._kl_weight(optimizer)
         multiplier, mi_weight = optimizer.trackers.get("mi_weight"), None
+        optimizer.stats.pop("mi_weight", None)  # of a run that is resumed without --mi-target
         if multiplier is not None:
             mi_weight = optimizer.stats["mi_weight"] = multiplier.value
         mean_exp = optimizer.trackers["exp_scores"].mean.get(phase)

@@ -13,7 +13,22 @@ from functional.checkpoints import load
 from functional.commands import PLUGIN, Result, run, start
 from functional.recorder import free_port
 from functional.settings import FP16, train, with_validation, workers_args
-from functional.vae_settings import CRITIC, LM, LSTM, MINE, PLATEAU, TRANSFORMER, preprocess, sentences, vae_args
+from functional.vae_settings import (
+    CRITIC,
+    FREE_BITS,
+    LM,
+    LSTM,
+    MINE,
+    PLATEAU,
+    SKIP,
+    TARGET,
+    TRANSFORMER,
+    VARIANTS,
+    WEIGHTED,
+    preprocess,
+    sentences,
+    vae_args,
+)
 
 ANNEALED = ["--word-dropout", "0.5", "--kl-anneal", "linear", "--kl-start", "0.1", "--kl-anneal-epochs", "1"]
 CYCLIC = ["--kl-anneal", "cyclic", "--kl-anneal-updates", "8", "--kl-cycles", "2"]
@@ -29,6 +44,12 @@ ROWS: Dict[str, Any] = {
     "free bits": (LSTM, ["--free-bits", "0.5"], LATENT),
     "critic on words": (LSTM, [*MINE, "--critic-features", "words"], {*LATENT, "bound"}),
     "Transformer": (TRANSFORMER, [*MINE, "--lr", "0.1"], {*LATENT, "bound"}),
+    "weighted": (LSTM, [*SKIP, *FREE_BITS, *WEIGHTED, *TARGET, *VARIANTS], {*LATENT, "bound", "iw_nll"}),
+    "weighted Transformer": (
+        TRANSFORMER,
+        [*SKIP, *WEIGHTED, *MINE, "--share-word-vectors", "--encoder-word-dropout", "0.2", "--lr", "0.1"],
+        {*LATENT, "bound", "iw_nll"},
+    ),
 }
 WEIGHTS = {
     "VAE-0.5": [0.1, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0, 1.0],
@@ -177,10 +198,13 @@ def test_three_layouts_give_one_run(tmp_path: Path) -> None:
     """Additive terms: one batch, two halves, two workers; the same noise and the same hidden words."""
     data = preprocess(tmp_path / "data", {"train": sentences(16, 3), "valid": sentences(8, 4)})
     extra = ["--word-dropout", "0.3", "--bow-hidden", "8", "--bow-weight", "0.5", "--kl-weight", "0.3"]
+    extra += [*SKIP, *FREE_BITS, "--iw-train", "3", "--iw-after-updates", "2"]
+    extra += ["--share-word-vectors", "--encoder-word-dropout", "0.3", "--encoder-bidirectional"]
     layouts = {"whole": (16, 1, 1), "pieces": (8, 2, 1), "workers": (8, 1, 2)}
     logs = {name: run_layout(data, tmp_path / name, *layout, *extra) for name, layout in layouts.items()}
     first = load(tmp_path / "whole" / "checkpoint_last.pt")["model"]
     names = ("loss", "reconstruction", "kl", "bow", "nll", "ppl")
+    assert ["iw_nll" in log for log in logs["whole"].logs("train_inner")] == [False] * 2 + [True] * 4
     for other in ("pieces", "workers"):
         weights = load(tmp_path / other / "checkpoint_last.pt")["model"]
         for name, value in first.items():
@@ -194,6 +218,49 @@ def test_three_layouts_give_one_run(tmp_path: Path) -> None:
                     for n in names
                     if kind == "train_inner" or n != "bow"
                 )
+
+
+@pytest.mark.parametrize("measure", ["bound", "information", "valid-bound", "valid-information"])
+def test_alpha_moves_by_what_is_logged(measure: str, tmp_path: Path) -> None:
+    """The rule by hand, on the figures of both workers and all micro-batches; an epoch is one update."""
+    data = preprocess(tmp_path / "data", {"train": sentences(16, 3), "valid": sentences(8, 4)})
+    result = run_layout(data, tmp_path / "run", 4, 2, 2, *TARGET, "--mi-target-of", measure, "--mi-weight-max", "0.9")
+    updates, valid = result.logs("train_inner"), result.logs("valid")
+    name = {"bound": "bound", "information": "mi"}[measure.replace("valid-", "")]
+    by_validation = measure.startswith("valid-")
+    assert len(updates) == len(valid) == 6 and ("mi" in updates[0]) == (measure == "information")
+    alpha = 0.5
+    for number, log in enumerate(updates):
+        assert float(log["mi_weight"]) == pytest.approx(alpha, abs=1e-4)
+        if by_validation and number == 0:
+            continue  # nothing is validated before the first update
+        measured = float(valid[number - 1][f"valid_{name}"] if by_validation else log[name])
+        alpha = min(max(alpha + 0.1 * (2 - measured), 0.0), 0.9)
+    assert len({log["mi_weight"] for log in updates}) > 2
+
+
+def test_an_autoencoder_s_encoder_beside_a_language_model(vae_data: Path, tmp_path: Path) -> None:
+    """Posteriors of the former, likelihood of the latter; resuming needs neither file."""
+    known, names = {}, {"lm": (LM, []), "ae": (LSTM, ["--kl-weight", "0", "--encoder-max-pooling"])}
+    for name, (network, extra) in names.items():
+        (tmp_path / name).mkdir()
+        best = ["--best-checkpoint-metric", "reconstruction"]
+        result = train(tmp_path / name, vae_args(vae_data, tmp_path / name, 18, *extra, *best, network=network))
+        known[name] = result.logs("valid")[-1]
+    paths = {name: tmp_path / name / "checkpoint_last.pt" for name in names}
+    folder = tmp_path / "vae"
+    folder.mkdir()
+    extra = ["--language-model", paths["lm"], "--encoder-checkpoint", paths["ae"], "--encoder-max-pooling", *SKIP]
+    args = vae_args(vae_data, folder, 6, *extra, "--lr", "1e-9", *FREE_BITS)
+    result = train(folder, args)
+    assert f"the encoder starts as that of {paths['ae']}" in result.text
+    found = result.logs("valid")[-1]
+    assert float(found["valid_reconstruction"]) == pytest.approx(float(known["lm"]["valid_nll"]), abs=2e-3)
+    assert float(found["valid_kl"]) == pytest.approx(float(known["ae"]["valid_kl"]), rel=1e-3)
+    assert float(found["valid_kl"]) > 0.5
+    for path in paths.values():
+        path.unlink()
+    assert "Loaded checkpoint" in train(folder, [*args, "--max-update", 12]).text
 
 
 def test_a_worker_with_a_batch_of_one_sentence(tmp_path: Path) -> None:

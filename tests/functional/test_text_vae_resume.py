@@ -9,7 +9,19 @@ from functional.checkpoints import assert_identical, assert_same_state, load
 from functional.commands import start
 from functional.recorder import free_port
 from functional.settings import FP16, train, workers_args
-from functional.vae_settings import CRITIC, LAGGING, MINE, PLATEAU, TRANSFORMER, vae_args
+from functional.vae_settings import (
+    CRITIC,
+    FREE_BITS,
+    LAGGING,
+    MINE,
+    PLATEAU,
+    SKIP,
+    TARGET,
+    TRANSFORMER,
+    VARIANTS,
+    WEIGHTED,
+    vae_args,
+)
 
 UPDATES, KILLED_AT = 20, "checkpoint_2_9.pt"  # an epoch is six updates
 EVERY = ["--save-interval-updates", "1"]  # fairseq validates before each
@@ -20,6 +32,8 @@ CASES: Dict[str, List[Any]] = {
     "inner loop": [*MINE, *LONG_LAGGING],  # the second one is at its first step
     "lagging with validation": [*CRITIC, *LAGGING, "--lr", "0.3"],
     "fp16": [*MINE, "--critic-features", "words", *FP16, "--lr", "0.1", *LONG_LAGGING],
+    "weighted": [*SKIP, *FREE_BITS, *WEIGHTED, *TARGET, *VARIANTS, "--mi-target-of", "valid-information"],
+    "weighted, fp16": [*SKIP, *FREE_BITS, *WEIGHTED, *TARGET, *VARIANTS, *FP16, "--lr", "0.1"],
 }
 
 
@@ -52,6 +66,8 @@ def test_killed_and_resumed(case: str, vae_data: Path, tmp_path: Path) -> None:
         assert rates["critic"] == pytest.approx(0.01 * rates["decoder"] / 0.5)  # --lr 0.5
     if case == "inner loop":
         assert counts["inner"] + counts["outer"] == UPDATES and counts["outer"] >= 2
+    if "weighted" in case:
+        assert 0 < trackers["mi_weight"]["value"] != 0.5
     if case == "lagging with validation":
         assert sum(trackers["lagging"]["_validation"]) > 0  # written between a validation and the next update
 
@@ -91,6 +107,10 @@ REFUSED = {
     "critic's size": ([*MINE, "--critic-hidden", "9"], "--critic-hidden 8, this run has 9"),
     "critic's features": ([*MINE, "--critic-features", "words"], "--critic-features encoder, this run has words"),
     "hidden size": ([*MINE, "--hidden-size", "9"], "--hidden-size 8, this run has 9"),
+    "skip": ([*MINE, "--latent-skip"], "--latent-skip False, this run has True"),
+    "shared words": ([*MINE, "--share-word-vectors"], "--share-word-vectors False, this run has True"),
+    "both directions": ([*MINE, "--encoder-bidirectional"], "--encoder-bidirectional False, this run has True"),
+    "pooling": ([*MINE, "--encoder-max-pooling"], "--encoder-max-pooling False, this run has True"),
     "bag of words": ([*MINE, "--bow-hidden", "9"], "--bow-hidden 0, this run has 9"),
 }
 
@@ -135,3 +155,27 @@ def test_weights_of_another_run_as_a_start(stopped: Path, vae_data: Path, tmp_pa
     one, two = load(stopped)["model"], load(tmp_path / "checkpoint_last.pt")["model"]
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, atol=1e-6, rtol=0)
+
+
+NEW = ("latent_skip", "share_word_vectors", "encoder_bidirectional", "encoder_max_pooling", "encoder_dropout",
+       "encoder_word_dropout", "encoder_checkpoint")  # fmt: skip
+
+
+def test_a_checkpoint_of_an_older_version(stopped: Path, vae_data: Path, tmp_path: Path) -> None:
+    """Without the settings that it did not know: it goes on as the whole one does, and a switch is still refused."""
+    straight, old = tmp_path / "straight", tmp_path / "old"
+    for folder in (straight, old):
+        folder.mkdir()
+    (straight / "checkpoint_last.pt").write_bytes(stopped.read_bytes())
+    state = torch.load(stopped, weights_only=False)
+    for name in NEW:
+        delattr(state["cfg"]["model"], name)
+    for name in ("free_bits_per", "iw_train", "iw_gradient", "mi_target", "mi_target_of"):
+        del state["cfg"]["criterion"][name]
+    torch.save(state, old / "checkpoint_last.pt")
+    for folder in (straight, old):
+        assert "Loaded checkpoint" in train(folder, vae_args(vae_data, folder, 4, *MINE)).text
+    assert_same_run(straight, old)
+    torch.save(state, old / "checkpoint_last.pt")
+    for option in ("--latent-skip", "--encoder-max-pooling"):
+        refused(old, vae_args(vae_data, old, 4, *MINE, option), f"{option} None, this run has True")

@@ -15,6 +15,12 @@ TRANSFORMER = ["--arch", "text_vae_transformer_tiny", "--max-target-positions", 
 CRITIC = ["--critic", "concat", "--critic-hidden", "8"]
 MINE = [*CRITIC, "--mi-weight", "1"]
 LAGGING = ["--lagging", "--lagging-limit", "5", "--lagging-window", "2"]
+SKIP = ["--latent-skip"]
+FREE_BITS = ["--free-bits", "0.05", "--free-bits-per", "sentence"]
+WEIGHTED = ["--iw-train", "3", "--iw-gradient", "dreg", "--iw-after-updates", "8"]
+TARGET = [*CRITIC, "--mi-weight", "0.5", "--mi-target", "2", "--mi-target-rate", "0.1"]
+VARIANTS = ["--encoder-bidirectional", "--encoder-max-pooling", "--encoder-dropout", "0.2", "--share-word-vectors"]
+VARIANTS += ["--encoder-word-dropout", "0.2"]
 PLATEAU = ["--lr-scheduler", "reduce_lr_on_plateau", "--lr-shrink", "0.5", "--lr-patience", "0"]
 PLATEAU += ["--lr-threshold", "0.05"]
 

@@ -59,7 +59,7 @@ def sentences():
 
 
 def gaps(model, how, **settings):
-    settings = {"iw_samples": 200, "max_tokens": 400, **settings}
+    settings = {"iw_samples": 200, "max_tokens": 4000, **settings}
     return measure_gaps(model, sentences(), "test", Settings(**settings), how, lambda items, what: items)
 
 
