@@ -257,7 +257,7 @@ def test_an_autoencoder_s_encoder_beside_a_language_model(vae_data: Path, tmp_pa
     found = result.logs("valid")[-1]
     assert float(found["valid_reconstruction"]) == pytest.approx(float(known["lm"]["valid_nll"]), abs=2e-3)
     assert float(found["valid_kl"]) == pytest.approx(float(known["ae"]["valid_kl"]), rel=1e-3)
-    assert float(found["valid_kl"]) > 0.5
+    assert float(found["valid_kl"]) > 0.2
     for path in paths.values():
         path.unlink()
     assert "Loaded checkpoint" in train(folder, [*args, "--max-update", 12]).text

@@ -169,7 +169,7 @@ def test_a_checkpoint_of_an_older_version(stopped: Path, vae_data: Path, tmp_pat
     (straight / "checkpoint_last.pt").write_bytes(stopped.read_bytes())
     state = torch.load(stopped, weights_only=False)
     for name in NEW:
-        delattr(state["cfg"]["model"], name)
+        del state["cfg"]["model"][name]
     for name in ("free_bits_per", "iw_train", "iw_gradient", "mi_target", "mi_target_of"):
         del state["cfg"]["criterion"][name]
     torch.save(state, old / "checkpoint_last.pt")
