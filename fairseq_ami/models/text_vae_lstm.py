@@ -10,7 +10,13 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.text_vae import TextVAE
-from fairseq_ami.models.text_vae_parts import TextVAEModelConfig, build_latent_skip, check_sizes, optional_parts
+from fairseq_ami.models.text_vae_parts import (
+    TextVAEModelConfig,
+    build_latent_skip,
+    check_sizes,
+    fill_in,
+    optional_parts,
+)
 
 
 class LSTMSentenceEncoder(nn.Module):
@@ -200,6 +206,7 @@ class TextVAELSTM(TextVAE):
         Raises:
             AMIError: sizes that make no network.
         """
+        fill_in(cfg, TextVAELSTMConfig)
         check_sizes(cfg, ("embed_dim", "hidden_size", "num_layers", "max_target_positions"))
         if cfg.latent_scale <= 0:
             raise AMIError("--latent-scale must be positive: at 0 the decoder reads no z")

@@ -5,9 +5,11 @@ from typing import Any, Dict, Optional, Sequence
 
 from fairseq.data import Dictionary
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from omegaconf import DictConfig
 from torch import nn
 
 from fairseq_ami.errors import AMIError
+from fairseq_ami.models.pair_settings import set_args
 from fairseq_ami.modules.critics import CRITICS, build_critic
 
 
@@ -56,6 +58,21 @@ class TextVAEModelConfig(FairseqDataclass):
         default=0, metadata={"help": "hidden units of the bag-of-words network for --bow-weight, 0 for none"}
     )
     max_target_positions: int = field(default=200, metadata={"help": "longest sentence, end symbol included"})
+
+
+def fill_in(cfg: Any, config: type) -> None:
+    """Give *cfg* the defaults of the settings that it lacks.
+
+    Those of an older checkpoint lack what is newer. fairseq fills them in only where --arch is the model's own name.
+
+    Args:
+        cfg: settings of the model; changed in place.
+        config: their dataclass.
+    """
+    for name, default in config.__dataclass_fields__.items():  # type: ignore[attr-defined]
+        known = name in cfg if isinstance(cfg, DictConfig) else hasattr(cfg, name)
+        if not known:
+            set_args(cfg, **{name: default.default})
 
 
 def check_sizes(cfg: Any, names: Sequence[str]) -> None:

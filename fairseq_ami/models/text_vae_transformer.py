@@ -10,7 +10,13 @@ from torch import Tensor, nn
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.text_vae import TextVAE
-from fairseq_ami.models.text_vae_parts import TextVAEModelConfig, build_latent_skip, check_sizes, optional_parts
+from fairseq_ami.models.text_vae_parts import (
+    TextVAEModelConfig,
+    build_latent_skip,
+    check_sizes,
+    fill_in,
+    optional_parts,
+)
 
 
 @dataclass
@@ -103,6 +109,7 @@ class TextVAETransformer(TextVAE):
         Raises:
             AMIError: sizes that make no network.
         """
+        fill_in(cfg, TextVAETransformerConfig)
         check_sizes(cfg, ("embed_dim", "ffn_dim", "num_layers", "attention_heads", "max_target_positions"))
         if cfg.embed_dim % cfg.attention_heads:
             raise AMIError(f"--embed-dim {cfg.embed_dim} must be a multiple of --attention-heads {cfg.attention_heads}")

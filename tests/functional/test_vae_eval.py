@@ -88,6 +88,58 @@ def test_both_kinds_side_by_side(vae, language_model, sentences, tmp_path, capsy
     assert "a language model's NLL and PPL are exact" in table and "IW-NLL: 5 samples" in table
 
 
+def gaps_by_hand(row):
+    """What follows from a row's bounds."""
+    return row["nll"] - row["svi_nll"], row["svi_nll"] - row["iw_nll"]
+
+
+def test_gaps(vae, language_model, sentences, tmp_path, capsys):
+    """Of test and training text, whatever the batches are; a language model has none; the table says what it is."""
+    found = []
+    argv = [vae[0], language_model[0], "--data", sentences, *QUICK, "--no-generation", "--name", "vae", "lm"]
+    for tokens in (80, 8000):
+        svi = ["--svi-steps", 15, "--svi-rate", 0.1, "--svi-sentences", 8, "--max-tokens", tokens]
+        assert vae_eval(*argv, *svi, "--json", tmp_path / "out.json") == 0
+        found.append(results(tmp_path / "out.json"))
+    test, training = found[0][0]["gaps"]
+    assert (test["text"], training["text"], test["sentences"], training["sentences"]) == ("test", "train", 8, 8)
+    for row in (test, training):
+        assert (row["amortisation"], row["approximation"]) == pytest.approx(gaps_by_hand(row))
+        assert row["svi_nll"] < row["nll"] and row["amortisation_error"] > 0
+    assert found[0][1]["gaps"] == []
+    for one, other in zip((test, training), found[1][0]["gaps"]):
+        assert {k: v for k, v in one.items() if k != "text"} == pytest.approx(
+            {k: v for k, v in other.items() if k != "text"}, abs=1e-3
+        )
+    table = capsys.readouterr().out
+    assert re.search(
+        r"^model +text +sentences +NLL +SVI-NLL +IW-NLL +amortisation +approximation$", table, re.MULTILINE
+    )
+    assert re.search(r"^vae +train +8 +\d+\.\d\d +\d+\.\d\d", table, re.MULTILINE)
+    assert "a valid upper bound" in table and "nats more on test than on train (over-fitting)" in table
+    once = ["--svi-steps", 1, "--svi-against", "test", "--json", tmp_path / "out.json"]
+    assert vae_eval(vae[0], "--data", sentences, *QUICK, "--no-generation", *once) == 0
+    assert [row["text"] for row in results(tmp_path / "out.json")[0]["gaps"]] == ["test"]
+    assert results(tmp_path / "out.json")[0]["gaps"][0]["sentences"] == 13
+    capsys.readouterr()
+
+
+def test_a_checkpoint_of_an_older_version(vae, sentences, tmp_path):
+    """It lacks the settings that came later, and is measured as the whole one is."""
+    state = torch.load(vae[0], weights_only=False)
+    later = ("latent_skip", "share_word_vectors", "encoder_bidirectional", "encoder_max_pooling", "encoder_dropout",
+             "encoder_word_dropout", "encoder_checkpoint")  # fmt: skip
+    for name in later:
+        del state["cfg"]["model"][name]
+    torch.save(state, tmp_path / "old.pt")
+    argv = ["--data", sentences, *QUICK, "--no-generation", "--name", "vae", "--json", tmp_path / "out.json"]
+    rows = []
+    for path in (vae[0], tmp_path / "old.pt"):
+        assert vae_eval(path, *argv) == 0
+        rows.append({k: v for k, v in results(tmp_path / "out.json")[0].items() if k != "checkpoint"})
+    assert rows[0] == rows[1]
+
+
 def test_importance_weights_one_sentence_at_a_time(vae, sentences, tmp_path):
     """From the model's own posterior and likelihood, with fresh samples; and batches do not matter."""
     found = []
@@ -188,7 +240,14 @@ def test_bad_input(vae, language_model, stock, sentences, data, home, tmp_path, 
     for argv, message in cases.items():
         assert vae_eval(*QUICK, *out, *argv) == 2, message
         assert re.search(f"^fairseq-ami: error: .*{message}", capsys.readouterr().err, re.MULTILINE), message
-    for option in (["--samples", 0], ["--mi-batch", 1], ["--iw-samples", -1], ["--decoding", "beam"]):
+    for option in (
+        ["--svi-steps", -1],
+        ["--svi-rate", 0],
+        ["--samples", 0],
+        ["--mi-batch", 1],
+        ["--iw-samples", -1],
+        ["--decoding", "beam"],
+    ):
         with pytest.raises(SystemExit) as stop:
             vae_eval(vae[0], *good, *option)
         assert stop.value.code == 2 and option[0] in capsys.readouterr().err
