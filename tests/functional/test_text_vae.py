@@ -326,11 +326,23 @@ def test_half_precision(network: str, vae_data: Path, tmp_path: Path) -> None:
     assert all(weight.dtype == torch.float32 for weights in masters.values() for weight in weights)
 
 
-def test_bfloat16(vae_data: Path, tmp_path: Path) -> None:
+WEIGHTED_YAML: Dict[str, Dict[str, Any]] = {
+    "model": {"latent_skip": True, "encoder_bidirectional": True, "encoder_max_pooling": True,
+              "encoder_word_dropout": 0.2, "share_word_vectors": True},
+    "criterion": {"iw_train": 3, "iw_after_epochs": 0.5, "mi_target": 2.0, "free_bits": 0.05,
+                  "free_bits_per": "sentence"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sections", [{}, WEIGHTED_YAML], ids=["mine", "weighted"])
+def test_bfloat16(sections: Dict[str, Dict[str, Any]], vae_data: Path, tmp_path: Path) -> None:
     common = {"bf16": True, "fp16_no_flatten_grads": True}
-    result = run("hydra-train", write_yaml(vae_data, tmp_path, common=common), tmp_path / "hydra.log")
-    losses = [float(log["loss"]) for log in result.logs("train_inner")]
-    assert losses and all(map(math.isfinite, losses))
+    result = run("hydra-train", write_yaml(vae_data, tmp_path, common=common, **sections), tmp_path / "hydra.log")
+    updates = result.logs("train_inner")
+    assert updates and all(math.isfinite(float(log["loss"])) for log in updates)
+    if sections:  # half an epoch is three updates
+        assert ["iw_nll" in log for log in updates] == [False] * 3 + [True] * (len(updates) - 3)
+        assert float(updates[-1]["mi_weight"]) > 1.0
     masters = load(tmp_path / "checkpoint_last.pt")["last_optimizer_state"]["ami"]["masters"]
     assert all(weight.dtype == torch.float32 for weights in masters.values() for weight in weights)
 
