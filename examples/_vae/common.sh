@@ -10,10 +10,14 @@ LIMIT=${LIMIT:-0}                     # take only the first so many sentences of
 SEED=${SEED:-1}
 MAX_EPOCH=${MAX_EPOCH:-40}
 ALPHA=${ALPHA:-2}                    # weight of the mutual information in vae-mine
+LM_EPOCHS=${LM_EPOCHS:-5}            # of the language model as which vae-mine-pre's decoder starts
+AE_EPOCHS=${AE_EPOCHS:-4}            # of the autoencoder as which its encoder starts
+IW_EPOCHS=${IW_EPOCHS:-2}            # its last epochs, by the importance-weighted bound
 EXTRA=${EXTRA:-}                     # further overrides, such as "++common.bf16=true ++common.fp16_no_flatten_grads=true"
+START_EXTRA=${START_EXTRA-$EXTRA}    # the same for the language model and the autoencoder of vae-mine-pre
 EVAL=${EVAL:-}                       # further options of fairseq-ami vae-eval, such as "--iw-samples 50 --samples 10000"
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
-ROWS="lstm-lm vae vae-bow infovae cyclical lagging vae-mine"
+ROWS="lstm-lm vae vae-bow infovae cyclical lagging vae-mine vae-mine-pre"
 
 . "$VAE/../whole.sh"
 for tool in fairseq-ami fairseq-preprocess fairseq-hydra-train python; do
@@ -69,17 +73,38 @@ trained() {
   for row in $rows; do [ ! -s "$WORK/$row/checkpoint_best.pt" ] || echo "$row"; done
 }
 
+# the settings $2 in the folder $WORK/$1, up to epoch $3; further overrides
+run_row() {
+  local name=$1 row=$2 epochs=$3 run=$WORK/$1; shift 3
+  mkdir -p "$run"
+  # shellcheck disable=SC2086
+  fairseq-hydra-train --config-dir "$VAE/config" --config-name base "+row=$row" "common.user_dir='$(fairseq-ami user-dir)'" \
+    "task.data='$BIN'" "checkpoint.save_dir='$run'" "hydra.run.dir='$run/hydra'" "common.seed=$SEED" \
+    "optimization.max_epoch=$epochs" "$@" $EXTRA 2>&1 | tee -a "$WORK/$name.log"
+}
+
+# as which vae-mine-pre starts: a language model, then an autoencoder whose decoder starts as that one
+start_parts() {
+  local lm=$WORK/start-lm/checkpoint_last.pt
+  # a part that the row has been started from is left as it is
+  [ ! -s "$WORK/vae-mine-pre/checkpoint_last.pt" ] || return 0
+  EXTRA=$START_EXTRA run_row start-lm lstm-lm "$LM_EPOCHS"
+  EXTRA=$START_EXTRA run_row start-ae autoencoder "$AE_EPOCHS" "model.language_model='$lm'"
+}
+
 train() {  # one row, up to MAX_EPOCH; called again it goes on where it stopped
   [ $# = 1 ] || stop "name one row: $ROWS"
   check_row "$1"
   have_data
-  local run=$WORK/$1 own=()
+  local own=()
   [ "$1" != vae-mine ] || own=("criterion.mi_weight=$ALPHA")
-  mkdir -p "$run"
-  # shellcheck disable=SC2086
-  fairseq-hydra-train --config-dir "$VAE/config" --config-name base "+row=$1" "common.user_dir='$(fairseq-ami user-dir)'" \
-    "task.data='$BIN'" "checkpoint.save_dir='$run'" "hydra.run.dir='$run/hydra'" "common.seed=$SEED" \
-    "optimization.max_epoch=$MAX_EPOCH" "${own[@]}" $EXTRA 2>&1 | tee -a "$WORK/$1.log"
+  if [ "$1" = vae-mine-pre ]; then
+    start_parts
+    own=("model.language_model='$WORK/start-lm/checkpoint_last.pt'")
+    own+=("model.encoder_checkpoint='$WORK/start-ae/checkpoint_best.pt'")
+    own+=("criterion.iw_after_epochs=$((MAX_EPOCH > IW_EPOCHS ? MAX_EPOCH - IW_EPOCHS : 0))")
+  fi
+  run_row "$1" "$1" "$MAX_EPOCH" "${own[@]}"
 }
 
 evaluate() {  # the test set's figures of rows into $WORK/eval; what is newer than its checkpoint is left as it is

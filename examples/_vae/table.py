@@ -10,7 +10,7 @@ from fairseq_ami.files import write_text
 
 TITLES = {
     "lstm-lm": "LSTM-LM", "vae": "VAE-0.5", "vae-bow": "VAE-BOW", "infovae": "InfoVAE", "cyclical": "CyclicalVAE",
-    "lagging": "LaggingVAE", "vae-mine": "VAE-MINE",
+    "lagging": "LaggingVAE", "vae-mine": "VAE-MINE", "vae-mine-pre": "VAE-MINE, pretrained",
 }  # fmt: skip
 DECODINGS = ("greedy", "sampled")
 # key in vae-eval's JSON -> title
@@ -45,10 +45,11 @@ def markdown(header: List[str], rows: List[List[str]]) -> str:
 
 
 def table(published: List[Dict[str, str]], results: Dict[str, Dict[str, Any]]) -> str:
-    """Two tables: ours, a row not run said to be so, and the paper's."""
+    """Two tables: ours, a row of the paper not run said to be so, and the paper's."""
     header = ["", *OURS.values(), *(f"{name} {decoding}" for decoding in DECODINGS for name in ("FPPL", "RPPL"))]
     absent = ["not run"] * (len(header) - 1)
     rows = [line["row"] for line in published]
+    rows += [row for row in TITLES if row in results and row not in rows]
     ours = [[TITLES[row], *(cells(results[row]) if row in results else absent)] for row in rows]
     theirs = [[TITLES[line["row"]], *list(line.values())[1:]] for line in published]
     names = [key.upper() for key in list(published[0])[1:]]

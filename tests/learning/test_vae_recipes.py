@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
-ROWS = "lstm-lm vae vae-bow infovae cyclical lagging vae-mine".split()
+ROWS = "lstm-lm vae vae-bow infovae cyclical lagging vae-mine vae-mine-pre".split()
 TINY = "++model.embed_dim=8 ++model.hidden_size=12 ++model.critic_hidden=8 dataset.num_workers=0"
 
 pytestmark = pytest.mark.slow
@@ -26,7 +26,14 @@ def environment(tmp_path_factory):
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m fairseq_ami.cli "$@"\n')
     command.chmod(0o755)
     path = os.pathsep.join([str(command.parent), str(Path(sys.executable).parent), os.environ["PATH"]])
-    short = {"MAX_EPOCH": "1", "OMP_NUM_THREADS": "1", "EXTRA": TINY, "EVAL": "--cpu --iw-samples 2 --samples 50"}
+    short = {
+        "MAX_EPOCH": "1",
+        "LM_EPOCHS": "1",
+        "AE_EPOCHS": "1",
+        "OMP_NUM_THREADS": "1",
+        "EXTRA": TINY,
+        "EVAL": "--cpu --iw-samples 2 --samples 50",
+    }
     for name in ("DATA", "TRAIN", "VALID", "TEST"):
         os.environ.pop(name, None)
     return {**os.environ, **short, "PATH": path, "PYTHONPATH": str(ROOT), "folder": str(folder)}
@@ -68,7 +75,7 @@ def run(recipe, script, environment, *argv, code=0, cwd=None, **settings):
 
 
 def test_ptb_all_rows(environment, sentences, tmp_path):
-    """All seven rows are trained, measured, put beside the published ones and looked at; a second call goes on."""
+    """All rows are trained, measured, put beside the published ones and looked at; a second call goes on."""
     for split, lines in sentences.items():
         write(tmp_path / "raw" / f"ptb.{split}.txt.gz", [tokens(line) for line in lines])
     settings = {**environment, "DATA": str(tmp_path / "raw"), "WORK": "work"}  # relative to where it is called
@@ -79,6 +86,11 @@ def test_ptb_all_rows(environment, sentences, tmp_path):
     assert "'lagging': True" in logs["lagging"] and "'_name': 'text_lm_lstm'" in logs["lstm-lm"]
     assert "'mi_weight': 2.0" in logs["vae-mine"] and "'encoder_optimizer': 'adam'" in logs["vae-mine"]
     assert "'kl_anneal_epochs': 1.0" in logs["cyclical"] and "'kl_anneal': cyclic" in logs["cyclical"]
+    parts = logs["vae-mine-pre"]
+    assert parts.count("the decoder starts as the language model") == 2 and "the encoder starts as that of" in parts
+    assert "'kl_weight': 0.0" in parts and "| iw_nll " in parts
+    again = run("ptb", "2_train.sh", settings, "vae-mine-pre", cwd=tmp_path, MAX_EPOCH="2", IW_EPOCHS="1")
+    assert again.count("Loaded checkpoint") == 1 and "importance-weighted training from update 10 on" in again
     again = run("ptb", "2_train.sh", settings, "vae-mine", cwd=tmp_path, MAX_EPOCH="2")
     assert "Loaded checkpoint" in again and "num_updates 20 " in again
     run("ptb", "3_evaluate.sh", settings, cwd=tmp_path)
@@ -86,6 +98,8 @@ def test_ptb_all_rows(environment, sentences, tmp_path):
     table = run("ptb", "4_table.sh", settings, cwd=tmp_path)
     measured = json.loads((tmp_path / "work" / "eval" / "vae-mine.json").read_text())["results"][0]
     assert f"| VAE-MINE | {measured['nll']:.2f} | {measured['kl']:.2f} |" in table
+    pretrained = json.loads((tmp_path / "work" / "eval" / "vae-mine-pre.json").read_text())["results"][0]
+    assert f"| VAE-MINE, pretrained | {pretrained['nll']:.2f} |" in table
     assert "| VAE-MINE | 100.91 | 4.86 | 87.75 | 3.01 | 13 | 13.34 | 400.21 |" in table and "not run" not in table
     language_model = json.loads((tmp_path / "work" / "eval" / "lstm-lm.json").read_text())["results"][0]
     assert language_model["kl"] is None and language_model["iw_nll"] is None
