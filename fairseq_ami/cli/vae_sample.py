@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     model, task = load(args.checkpoint, args)
     check_model(args, model)
     if args.bf16:
-        model.decoder.bfloat16()
+        model.use_bfloat16_decoder()
     max_len = args.max_len or model.max_decoder_positions() - 1  # the end symbol takes the last place
     studies = LatentStudies(model, max_len, args.decoding, options, args.seed, args.batch_size, progress=progress_bar)
     found = _studied(args, studies, task)

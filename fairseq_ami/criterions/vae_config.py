@@ -162,6 +162,8 @@ def check_config(cfg: VAEMineConfig) -> None:
     for name in ("mi_target", "mi_target_rate"):
         if not getattr(cfg, name) > 0:  # nor a number that is none
             raise AMIError(f"{_flag(name)} must be positive")
+    if str(cfg.mi_estimator) == "js" and str(cfg.mi_target_of) == "bound":
+        raise AMIError("--mi-target is in nats, and --mi-estimator js is not: pass --mi-target-of information")
     if cfg.mi_weight_max < max(cfg.mi_weight, 1e-9):
         raise AMIError("--mi-weight-max must be positive and at least --mi-weight, the weight's start")
 

@@ -1,5 +1,6 @@
 """What every text VAE is: a posterior network, a decoder conditioned on z, and parts that some objectives need."""
 
+import copy
 from typing import Any, Dict, List, Optional, Tuple
 
 import torch
@@ -80,6 +81,13 @@ class TextVAE(BaseFairseqModel):
         decoders = {id(p) for p in found["decoder"]}
         found["encoder"] = [p for p in found["encoder"] if id(p) not in decoders]
         return {player: parameters for player, parameters in found.items() if parameters}
+
+    def use_bfloat16_decoder(self) -> None:
+        """Compute the decoder in bfloat16. The encoder stays as it is, with a copy of word vectors that they shared."""
+        decoders = {id(p) for p in self.decoder.parameters()}
+        if self.encoder is not None and any(id(p) in decoders for p in self.encoder.parameters()):
+            self.encoder.share_words(copy.deepcopy(self.decoder.embed_tokens))
+        self.decoder.bfloat16()
 
     def set_players(self, players: Any) -> None:
         """Only the weights of *players* get gradients."""

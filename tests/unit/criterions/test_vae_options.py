@@ -235,6 +235,7 @@ def test_information_of_the_batch_is_measured_if_it_is_asked_for():
         ({"mi_target": 0.0}, "--mi-target must be positive"),
         ({"mi_target": 1.0, "mi_target_rate": 0.0}, "--mi-target-rate must be positive"),
         ({"mi_target": 1.0, "mi_weight": 3.0, "mi_weight_max": 2.0}, "at least --mi-weight"),
+        ({"mi_target": 1.0, "mi_estimator": "js"}, "pass --mi-target-of information"),
         ({"mi_target": math.nan}, "--mi-target must be positive"),
     ],
 )

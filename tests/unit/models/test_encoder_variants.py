@@ -113,6 +113,20 @@ def test_a_shared_table_is_the_decoders(kind):
     assert torch.equal(restored.posterior(tokens)[0].mean, model.posterior(tokens)[0].mean)
 
 
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_decoder_in_bfloat16_leaves_the_encoder_alone(kind, shared):
+    """As vae-sample --bf16 computes: the posterior keeps every bit, also with word vectors that both have read."""
+    task = make_task()
+    model = make_vae(kind, task, share_word_vectors=shared).float().eval()
+    tokens = make_batch(task, SENTENCES)["target"]
+    before = model.posterior(tokens)[0].mean
+    model.use_bfloat16_decoder()
+    assert torch.equal(model.posterior(tokens)[0].mean, before)
+    assert {p.dtype for p in model.decoder.parameters()} == {torch.bfloat16}
+    assert model.log_likelihood(tokens, before).isfinite().all()
+
+
 @pytest.mark.parametrize(
     "settings, message",
     [
