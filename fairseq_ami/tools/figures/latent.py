@@ -1,13 +1,16 @@
 """Posterior means in the plane of their two largest principal components."""
 
 from dataclasses import dataclass
-from typing import Any, List, Sequence, Union
+from typing import TYPE_CHECKING, Any, List, Sequence, Union
 
 import torch
 from torch import Tensor
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.tools.figures.canvas import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _MOST_LABELS = 20  # colours that can be told apart
 
@@ -47,7 +50,7 @@ def principal_components(means: Tensor) -> Projection:
     return Projection(centred @ axes.T, variance[:2] / variance.sum())
 
 
-def draw(projection: Projection, colours: Union[Sequence[int], Sequence[str]]) -> Any:
+def draw(projection: Projection, colours: Union[Sequence[int], Sequence[str]]) -> "Figure":
     """Points coloured by sentence length (numbers) or by label (text).
 
     Raises:
