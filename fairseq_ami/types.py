@@ -116,6 +116,17 @@ class SentenceTask(Protocol):
     dictionary: Dictionary
 
 
+class IndexedSentences(Protocol):
+    """fairseq's indexed data: the tokens of each sentence, shape (length,), its end symbol included."""
+
+    sizes: Sequence[int]
+
+    def __getitem__(self, index: int) -> Tensor: ...
+
+    def prefetch(self, indices: Sequence[int]) -> None:
+        """Read sentences ahead; there only where ``supports_prefetch`` says so."""
+
+
 class Symbols(Protocol):
     """Whoever knows the symbols of padding and of a sentence's end, such as a criterion."""
 

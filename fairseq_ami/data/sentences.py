@@ -10,6 +10,7 @@ from fairseq.data import Dictionary, FairseqDataset, data_utils
 from fairseq.models import BaseFairseqModel
 
 from fairseq_ami.errors import AMIError
+from fairseq_ami.types import IndexedSentences
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ class SentenceDataset(FairseqDataset):
             resumed run would have other batches.
     """
 
-    def __init__(self, sentences: FairseqDataset, dictionary: Dictionary, shuffle: bool, seed: int = 0):
+    def __init__(self, sentences: IndexedSentences, dictionary: Dictionary, shuffle: bool, seed: int = 0):
         self.sentences = sentences
         self.dictionary = dictionary
         self.shuffle = shuffle

@@ -36,7 +36,7 @@ class NoisySearch:
         AMIError: a model without a noise network, or in its backward direction.
     """
 
-    def __init__(self, generator: SequenceGenerator, models: List[BaseFairseqModel], draws: int, seed: int):
+    def __init__(self, generator: SequenceGenerator, models: Sequence[BaseFairseqModel], draws: int, seed: int):
         for model in models:
             if not isinstance(model, PairedModel) or model.latent_noise is None:
                 raise AMIError(

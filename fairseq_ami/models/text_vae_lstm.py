@@ -72,7 +72,7 @@ class LSTMLatentDecoder(FairseqIncrementalDecoder):
         encoder_out: Optional[Dict[str, Tensor]] = None,
         incremental_state: Optional[IncrementalState] = None,
         **kwargs: Any,
-    ) -> Tuple[Tensor, Dict]:
+    ) -> Tuple[Tensor, Dict[str, Any]]:
         """Hidden states (batch, length, hidden) after dropout, in one LSTM call; the last one only when incremental."""
         z = encoder_out["z"]
         state = None

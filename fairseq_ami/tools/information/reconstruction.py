@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, List, Optional
 
 import numpy as np
 import torch
-from fairseq.sequence_generator import SequenceGenerator
 from torch import Tensor
 
 from fairseq_ami.data.reverse import as_source
@@ -62,7 +61,7 @@ class Reconstruction:
     def _search(self, network: Network, src_tokens: Tensor, lengths: Tensor) -> List[Tensor]:
         """The best hypothesis of each row."""
         order = lengths.argsort(descending=True, stable=True)  # fairseq's LSTM reads sorted rows only
-        generator: SequenceGenerator = self.task.build_generator([network], self.settings)
+        generator = self.task.build_generator([network], self.settings)
         batch = {"net_input": {"src_tokens": src_tokens[order], "src_lengths": lengths[order]}}
         with torch.no_grad():
             found = self.task.inference_step(generator, [network], batch)

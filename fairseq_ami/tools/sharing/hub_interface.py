@@ -133,7 +133,7 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
     # ------------------------------------------------------------------ scores
 
     @torch.no_grad()
-    def score(  # type: ignore[override]
+    def score(
         self,
         sources: Union[str, Sequence[str]],
         targets: Union[str, Sequence[str]],
@@ -207,7 +207,7 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
     # ------------------------------------------------------------------ samples
 
     @torch.no_grad()
-    def sample(  # type: ignore[override]
+    def sample(
         self,
         sentences: Union[str, Sequence[str]],
         num_samples: int = 1,

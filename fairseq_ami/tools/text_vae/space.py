@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass
-from typing import Callable, Iterable, List, Sequence
+from typing import Callable, Dict, Iterable, List, Sequence
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ def read_sentences(lines: Sequence[str], dictionary: Dictionary, longest: int, w
     if not lines:
         raise AMIError(f"{where}: there is no sentence")
     found: List[Tensor] = []
-    unknown: dict = {}
+    unknown: Dict[str, None] = {}
     for number, line in enumerate(lines, 1):
         words = line.split()
         place = f"{where}, line {number}" if len(lines) > 1 else where
