@@ -1,11 +1,12 @@
 """The importance-weighted bound of a text VAE in training and validation (``--iw-train``)."""
 
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Optional
 
 from torch import Tensor
 
 from fairseq_ami.metrics.latent import standard_normal_log_prob
+from fairseq_ami.models.text_vae import TextVAE
 from fairseq_ami.modules import DiagonalGaussian
 from fairseq_ami.objectives.importance import (
     double_reparametrisation,
@@ -30,7 +31,7 @@ class ImportanceWeighted:
 
 
 def importance_weighted(
-    model: Any,
+    model: TextVAE,
     tokens: Tensor,
     posterior: DiagonalGaussian,
     noise: Tensor,
@@ -41,7 +42,7 @@ def importance_weighted(
     """Burda et al. 2016, with the KL term's weight beta on the logarithm of p(z) / q(z|x).
 
     Args:
-        model: a :class:`fairseq_ami.models.text_vae.TextVAE`.
+        model: whose decoder is asked.
         tokens: shape (batch, length).
         posterior: of the batch.
         noise: standard normal, shape (batch, K, latent).

@@ -14,6 +14,7 @@ from fairseq_ami.criterions.vae_importance import importance_weighted
 from fairseq_ami.criterions.vae_report import log_vae_metrics
 from fairseq_ami.errors import AMIError
 from fairseq_ami.metrics.latent import aggregate
+from fairseq_ami.models.text_vae import TextVAE
 from fairseq_ami.modules import DiagonalGaussian
 from fairseq_ami.objectives.divergences import free_bits_kl, maximum_mean_discrepancy
 from fairseq_ami.objectives.estimators import ESTIMATORS
@@ -24,6 +25,7 @@ from fairseq_ami.objectives.mutual_information import (
     tangent_bound,
 )
 from fairseq_ami.random_streams import VALIDATION_UPDATE, Stream, normal, stream_keys
+from fairseq_ami.types import Batch, Log, SentenceTask
 
 logger = logging.getLogger(__name__)
 
@@ -62,14 +64,14 @@ class VAEMineELBO(FairseqCriterion):
     not the same for another layout of batches.
     """
 
-    def __init__(self, cfg: VAEMineConfig, task: Any):
+    def __init__(self, cfg: VAEMineConfig, task: SentenceTask):
         super().__init__(task)
         self.cfg = cfg
         self.pad = task.dictionary.pad()
         self._told = False
         check_config(cfg)
 
-    def check_model(self, model: Any) -> None:
+    def check_model(self, model: TextVAE) -> None:
         """Refuse settings that *model* has no part for.
 
         Raises:
@@ -91,14 +93,14 @@ class VAEMineELBO(FairseqCriterion):
         """Whether there is a term of the mutual information, whatever its weight is at the moment."""
         return self.cfg.mi_weight > 0 or self.cfg.mi_target is not None
 
-    def forward(self, model: Any, sample: Dict[str, Any], step: Optional[VAEStep] = None) -> Tuple[Tensor, int, Dict]:
+    def forward(self, model: TextVAE, sample: Batch, step: Optional[VAEStep] = None) -> Tuple[Tensor, int, Log]:
         """The loss, or without *step* validation: -ELBO at beta = 1.
 
         Returns:
             loss (summed), sentences, and sums to log.
         """
         tokens, size = sample["target"], len(sample["id"])
-        log: Dict[str, Any] = {"ntokens": sample["ntokens"], "nsentences": size}
+        log: Log = {"ntokens": sample["ntokens"], "nsentences": size}
         update = VALIDATION_UPDATE if step is None else step.update
         keys = {stream: stream_keys(self.cfg.seed, update, stream, sample["id"], 1) for stream in STREAMS}
         hide = model.hidden_words(tokens, keys[Stream.VAE_WORDS])
@@ -140,13 +142,13 @@ class VAEMineELBO(FairseqCriterion):
 
     def _importance_weighted(
         self,
-        model: Any,
+        model: TextVAE,
         tokens: Tensor,
         posterior: DiagonalGaussian,
         noise: Tensor,
         hide: Optional[Tensor],
         step: VAEStep,
-        log: Dict,
+        log: Log,
     ) -> Tuple[Tensor, Tensor]:
         """What takes the place of -ELBO, and the samples' mean reconstruction; both summed over the sentences.
 
@@ -160,7 +162,7 @@ class VAEMineELBO(FairseqCriterion):
         return loss, -found.log_likelihood.sum()
 
     def _regularisers(
-        self, model: Any, tokens: Tensor, features: Tensor, z: Tensor, prior_keys: Tensor, step: VAEStep, log: Dict
+        self, model: TextVAE, tokens: Tensor, features: Tensor, z: Tensor, prior_keys: Tensor, step: VAEStep, log: Log
     ) -> Tensor:
         total = z.new_zeros(())
         if self.cfg.bow_weight:
@@ -175,7 +177,7 @@ class VAEMineELBO(FairseqCriterion):
             total = total - len(z) * self._weighted_bound(model, features, z, step, log)
         return total
 
-    def _weighted_bound(self, model: Any, features: Tensor, z: Tensor, step: VAEStep, log: Dict) -> Tensor:
+    def _weighted_bound(self, model: TextVAE, features: Tensor, z: Tensor, step: VAEStep, log: Log) -> Tensor:
         """alpha times the bound. Under --mi-target the energy function learns with weight 1 whatever alpha is.
 
         Else an alpha that has fallen to 0 would leave it behind, and what it measures would mean nothing.
@@ -188,7 +190,7 @@ class VAEMineELBO(FairseqCriterion):
         bound = self._bound(model, features, with_scaled_gradient(z, lambda: alpha), step, log)
         return bound + (alpha - 1.0) * bound.detach()
 
-    def _bound(self, model: Any, features: Tensor, z: Tensor, step: VAEStep, log: Dict) -> Tensor:
+    def _bound(self, model: TextVAE, features: Tensor, z: Tensor, step: VAEStep, log: Log) -> Tensor:
         """E_joint f - xi E_marginal e^f + log xi + 1 (equation 12), at most I(x; z) if xi > 0; or another estimate."""
         if len(z) < 2:
             self._tell_once()
@@ -223,7 +225,7 @@ class VAEMineELBO(FairseqCriterion):
             return torch.full_like(log_mean, -math.log(step.mean_exp))
         return -log_mean
 
-    def _scores(self, model: Any, features: Tensor, z: Tensor) -> Tensor:
+    def _scores(self, model: TextVAE, features: Tensor, z: Tensor) -> Tensor:
         dtype = next(model.critic.parameters()).dtype
         return model.critic(features.to(dtype), z.to(dtype))
 
@@ -240,7 +242,7 @@ class VAEMineELBO(FairseqCriterion):
     def _noise(keys: Tensor, channels: int) -> Tensor:
         return normal(keys, 1, channels).squeeze(1)
 
-    def _measure_information(self, posterior: DiagonalGaussian, z: Tensor, log: Dict) -> None:
+    def _measure_information(self, posterior: DiagonalGaussian, z: Tensor, log: Log) -> None:
         """I(x; z) of a training batch by its aggregated posterior, where --mi-target asks for it."""
         if self.cfg.mi_target is None or str(self.cfg.mi_target_of) != "information":
             return
@@ -250,12 +252,14 @@ class VAEMineELBO(FairseqCriterion):
 
     # ------------------------------------------------------------------ validation
 
-    def _measure_bound(self, model: Any, tokens: Tensor, posterior: DiagonalGaussian, noise: Tensor, log: Dict) -> None:
+    def _measure_bound(
+        self, model: TextVAE, tokens: Tensor, posterior: DiagonalGaussian, noise: Tensor, log: Log
+    ) -> None:
         """The importance-weighted bound of as many samples as training has."""
         if self.cfg.iw_train > 1:
             log["iw_nll"] = -importance_weighted(model, tokens, posterior, noise).bound.sum()
 
-    def _measure(self, model: Any, posterior: DiagonalGaussian, features: Tensor, z: Tensor, log: Dict) -> None:
+    def _measure(self, model: TextVAE, posterior: DiagonalGaussian, features: Tensor, z: Tensor, log: Log) -> None:
         """Mutual information and bound over batches of --mi-batch sentences, and moments for the active units."""
         means = posterior.mean.double()
         log.update(mean_sum=means.sum(0), mean_square=means.pow(2).sum(0))

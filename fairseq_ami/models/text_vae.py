@@ -1,7 +1,7 @@
 """What every text VAE is: a posterior network, a decoder conditioned on z, and parts that some objectives need."""
 
 import copy
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Collection, Dict, List, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from fairseq_ami.modules import DiagonalGaussian
 from fairseq_ami.objectives.likelihood import places_of
 from fairseq_ami.random_streams import uniform
+from fairseq_ami.types import Batch, DecoderOut, LatentDecoder, SentenceEncoder
 
 
 class TextVAE(BaseFairseqModel):
@@ -39,8 +40,8 @@ class TextVAE(BaseFairseqModel):
 
     def __init__(
         self,
-        encoder: Any,
-        decoder: Any,
+        encoder: Optional[SentenceEncoder],
+        decoder: LatentDecoder[Any],
         latent_dim: int,
         critic: Optional[nn.Module] = None,
         critic_words: Optional[nn.Module] = None,
@@ -89,7 +90,7 @@ class TextVAE(BaseFairseqModel):
             self.encoder.share_words(copy.deepcopy(self.decoder.embed_tokens))
         self.decoder.bfloat16()
 
-    def set_players(self, players: Any) -> None:
+    def set_players(self, players: Collection[str]) -> None:
         """Only the weights of *players* get gradients."""
         for player, parameters in self.players().items():
             for parameter in parameters:
@@ -184,7 +185,7 @@ class TextVAE(BaseFairseqModel):
 
     # ------------------------------------------------------------------ fairseq
 
-    def forward(self, src_tokens: Tensor, src_lengths: Tensor, prev_output_tokens: Tensor, **kwargs: Any) -> Any:
+    def forward(self, src_tokens: Tensor, src_lengths: Tensor, prev_output_tokens: Tensor, **kwargs: Any) -> DecoderOut:
         """Stock signature: logits given the posterior's mean (in training a sample of it)."""
         z = self.no_latent(src_tokens)
         if self.encoder is not None:
@@ -192,7 +193,7 @@ class TextVAE(BaseFairseqModel):
             z = posterior.sample() if self.training else posterior.mean
         return self.decoder(prev_output_tokens, encoder_out=self.condition(z))
 
-    def get_normalized_probs(self, net_output: Any, log_probs: bool, sample: Any = None) -> Tensor:
+    def get_normalized_probs(self, net_output: DecoderOut, log_probs: bool, sample: Optional[Batch] = None) -> Tensor:
         return self.decoder.get_normalized_probs(net_output, log_probs, sample)
 
     def max_positions(self) -> int:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, Optional, Tuple
 
 import torch
+from fairseq.data import Dictionary
 from fairseq.models import FairseqIncrementalDecoder, register_model, register_model_architecture
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -17,6 +18,7 @@ from fairseq_ami.models.text_vae_parts import (
     fill_in,
     optional_parts,
 )
+from fairseq_ami.types import Arguments, DecoderOut, IncrementalState, SentenceTask
 
 
 class LSTMSentenceEncoder(nn.Module):
@@ -30,7 +32,7 @@ class LSTMSentenceEncoder(nn.Module):
 
     def __init__(
         self,
-        dictionary: Any,
+        dictionary: Dictionary,
         embed_dim: int,
         hidden: int,
         layers: int,
@@ -82,7 +84,7 @@ class LSTMLatentDecoder(FairseqIncrementalDecoder):
 
     def __init__(
         self,
-        dictionary: Any,
+        dictionary: Dictionary,
         embed_dim: int,
         hidden: int,
         layers: int,
@@ -113,8 +115,12 @@ class LSTMLatentDecoder(FairseqIncrementalDecoder):
         return {name: None if part is None else part.index_select(0, order) for name, part in encoder_out.items()}
 
     def extract_features(
-        self, prev_output_tokens: Tensor, encoder_out: Any = None, incremental_state: Any = None, **kwargs: Any
-    ) -> Tuple[Tensor, Dict]:
+        self,
+        prev_output_tokens: Tensor,
+        encoder_out: Optional[Dict[str, Tensor]] = None,
+        incremental_state: Optional[IncrementalState] = None,
+        **kwargs: Any,
+    ) -> Tuple[Tensor, Dict[str, Any]]:
         """Hidden states (batch, length, hidden) after dropout, in one LSTM call; the last one only when incremental."""
         z = encoder_out["z"]
         state = None
@@ -144,13 +150,17 @@ class LSTMLatentDecoder(FairseqIncrementalDecoder):
         return logits if addend is None else logits + addend
 
     def forward(
-        self, prev_output_tokens: Tensor, encoder_out: Any = None, incremental_state: Any = None, **kwargs: Any
-    ) -> Any:
+        self,
+        prev_output_tokens: Tensor,
+        encoder_out: Optional[Dict[str, Tensor]] = None,
+        incremental_state: Optional[IncrementalState] = None,
+        **kwargs: Any,
+    ) -> DecoderOut:
         features, extra = self.extract_features(prev_output_tokens, encoder_out, incremental_state)
         skip = encoder_out["skip"]
         return self.output_layer(features, None if skip is None else skip.unsqueeze(1)), extra
 
-    def reorder_incremental_state(self, incremental_state: Any, new_order: Tensor) -> None:
+    def reorder_incremental_state(self, incremental_state: IncrementalState, new_order: Tensor) -> None:
         cached = self.get_incremental_state(incremental_state, "lstm")
         if cached is not None:
             cached = {key: value.index_select(1, new_order) for key, value in cached.items()}
@@ -160,7 +170,7 @@ class LSTMLatentDecoder(FairseqIncrementalDecoder):
         return self.longest
 
 
-def embedding(dictionary: Any, dim: int) -> nn.Embedding:
+def embedding(dictionary: Dictionary, dim: int) -> nn.Embedding:
     """Word vectors, uniform in [-0.1, 0.1], padding at zero."""
     table = nn.Embedding(len(dictionary), dim, padding_idx=dictionary.pad())
     nn.init.uniform_(table.weight, -0.1, 0.1)
@@ -200,7 +210,7 @@ class TextVAELSTM(TextVAE):
     """The LSTM VAE; with ``latent_dim`` 0 the LSTM language model."""
 
     @classmethod
-    def build_model(cls, cfg: TextVAELSTMConfig, task: Any) -> "TextVAELSTM":
+    def build_model(cls, cfg: TextVAELSTMConfig, task: SentenceTask) -> "TextVAELSTM":
         """Build a new model for the vocabulary of *task*.
 
         Raises:
@@ -223,7 +233,7 @@ class TextVAELSTM(TextVAE):
         return cls(encoder, decoder, latent, **optional_parts(cfg, encoder, dictionary))
 
 
-def _build_encoder(cfg: TextVAELSTMConfig, dictionary: Any) -> LSTMSentenceEncoder:
+def _build_encoder(cfg: TextVAELSTMConfig, dictionary: Dictionary) -> LSTMSentenceEncoder:
     return LSTMSentenceEncoder(
         dictionary, cfg.embed_dim, cfg.hidden_size, cfg.num_layers,
         cfg.encoder_bidirectional, cfg.encoder_max_pooling, cfg.encoder_dropout,
@@ -242,7 +252,7 @@ class TextLMLSTM(TextVAELSTM):
 
 def _architecture(model: str, name: str, **defaults: Any) -> None:
     @register_model_architecture(model, name)
-    def apply(args: Any) -> None:
+    def apply(args: Arguments) -> None:
         for key, value in defaults.items():
             setattr(args, key, getattr(args, key, value))
 

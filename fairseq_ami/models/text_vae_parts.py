@@ -1,7 +1,7 @@
 """Settings of all text VAEs, and the parts that only some of them have."""
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, Optional, Sequence, Type, Union
 
 from fairseq.data import Dictionary
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
@@ -11,6 +11,7 @@ from torch import nn
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.pair_settings import set_args
 from fairseq_ami.modules.critics import CRITICS, build_critic
+from fairseq_ami.types import Arguments, SentenceEncoder
 
 
 @dataclass
@@ -60,7 +61,7 @@ class TextVAEModelConfig(FairseqDataclass):
     max_target_positions: int = field(default=200, metadata={"help": "longest sentence, end symbol included"})
 
 
-def fill_in(cfg: Any, config: type) -> None:
+def fill_in(cfg: Union[TextVAEModelConfig, Arguments], config: Type[TextVAEModelConfig]) -> None:
     """Give *cfg* the defaults of the settings that it lacks.
 
     Those of an older checkpoint lack what is newer. fairseq fills them in only where --arch is the model's own name.
@@ -69,13 +70,13 @@ def fill_in(cfg: Any, config: type) -> None:
         cfg: settings of the model; changed in place.
         config: their dataclass.
     """
-    for name, default in config.__dataclass_fields__.items():  # type: ignore[attr-defined]
+    for name, default in config.__dataclass_fields__.items():
         known = name in cfg if isinstance(cfg, DictConfig) else hasattr(cfg, name)
         if not known:
             set_args(cfg, **{name: default.default})
 
 
-def check_sizes(cfg: Any, names: Sequence[str]) -> None:
+def check_sizes(cfg: TextVAEModelConfig, names: Sequence[str]) -> None:
     """Refuse sizes that make no network.
 
     Raises:
@@ -101,7 +102,7 @@ def check_sizes(cfg: Any, names: Sequence[str]) -> None:
         )
 
 
-def build_vae_critic(args: Any, encoder: Any) -> Optional[nn.Module]:
+def build_vae_critic(args: TextVAEModelConfig, encoder: Optional[SentenceEncoder]) -> Optional[nn.Module]:
     """The energy function f(features of x, z), or None; see :func:`build_critic_words`.
 
     Raises:
@@ -114,7 +115,9 @@ def build_vae_critic(args: Any, encoder: Any) -> Optional[nn.Module]:
     return build_critic(str(args.critic), encoder.output_size, args.latent_dim, args.critic_hidden, args.critic_layers)
 
 
-def build_critic_words(args: Any, encoder: Any, dictionary: Dictionary) -> Optional[nn.Module]:
+def build_critic_words(
+    args: TextVAEModelConfig, encoder: Optional[SentenceEncoder], dictionary: Dictionary
+) -> Optional[nn.Module]:
     """What the energy function reads of x in the place of the encoder's state, tokens -> mean word vector; or None.
 
     Raises:
@@ -127,7 +130,7 @@ def build_critic_words(args: Any, encoder: Any, dictionary: Dictionary) -> Optio
     return nn.EmbeddingBag(len(dictionary), encoder.output_size, mode="mean", padding_idx=dictionary.pad())
 
 
-def build_bow(args: Any, dictionary: Dictionary) -> Optional[nn.Sequential]:
+def build_bow(args: TextVAEModelConfig, dictionary: Dictionary) -> Optional[nn.Sequential]:
     """The bag-of-words network z -> logits (Zhao et al. 2017), or None.
 
     Raises:
@@ -142,7 +145,7 @@ def build_bow(args: Any, dictionary: Dictionary) -> Optional[nn.Sequential]:
     )
 
 
-def build_latent_skip(args: Any, dictionary: Dictionary) -> Optional[nn.Linear]:
+def build_latent_skip(args: TextVAEModelConfig, dictionary: Dictionary) -> Optional[nn.Linear]:
     """W of ``--latent-skip``, z -> an addend for every word's logit, 0 at the start; or None."""
     if not args.latent_skip:
         return None
@@ -151,7 +154,9 @@ def build_latent_skip(args: Any, dictionary: Dictionary) -> Optional[nn.Linear]:
     return skip
 
 
-def optional_parts(args: Any, encoder: Any, dictionary: Dictionary) -> Dict[str, Any]:
+def optional_parts(
+    args: TextVAEModelConfig, encoder: Optional[SentenceEncoder], dictionary: Dictionary
+) -> Dict[str, Any]:
     """What :class:`fairseq_ami.models.text_vae.TextVAE` has besides encoder and decoder, by the names of its arguments.
 
     Raises:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, Optional
 
 import torch
+from fairseq.data import Dictionary
 from fairseq.models import register_model, register_model_architecture
 from fairseq.models.transformer import TransformerConfig, TransformerDecoderBase, TransformerEncoderBase
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from fairseq_ami.models.text_vae_parts import (
     fill_in,
     optional_parts,
 )
+from fairseq_ami.types import Arguments, DecoderOut, IncrementalState, SentenceTask
 
 
 @dataclass
@@ -60,7 +62,7 @@ class TransformerLatentDecoder(TransformerDecoderBase):
     def __init__(
         self,
         cfg: TransformerConfig,
-        dictionary: Any,
+        dictionary: Dictionary,
         embed_tokens: nn.Embedding,
         latent_dim: int,
         latent_skip: Optional[nn.Linear] = None,
@@ -91,8 +93,12 @@ class TransformerLatentDecoder(TransformerDecoderBase):
         return logits if addend is None else logits + addend
 
     def forward(
-        self, prev_output_tokens: Tensor, encoder_out: Any = None, incremental_state: Any = None, **kwargs: Any
-    ) -> Any:
+        self,
+        prev_output_tokens: Tensor,
+        encoder_out: Optional[Dict[str, Any]] = None,
+        incremental_state: Optional[IncrementalState] = None,
+        **kwargs: Any,
+    ) -> DecoderOut:
         features, extra = self.extract_features(prev_output_tokens, encoder_out, incremental_state, **kwargs)
         skip = encoder_out["skip"]
         return self.output_layer(features, None if skip is None else skip.unsqueeze(1)), extra
@@ -103,7 +109,7 @@ class TextVAETransformer(TextVAE):
     """The Transformer VAE; with ``latent_dim`` 0 a Transformer language model."""
 
     @classmethod
-    def build_model(cls, cfg: TextVAETransformerConfig, task: Any) -> "TextVAETransformer":
+    def build_model(cls, cfg: TextVAETransformerConfig, task: SentenceTask) -> "TextVAETransformer":
         """Build a new model for the vocabulary of *task*.
 
         Raises:
@@ -138,7 +144,7 @@ def _transformer_config(cfg: TextVAETransformerConfig) -> TransformerConfig:
     return settings
 
 
-def _embedding(dictionary: Any, dim: int) -> nn.Embedding:
+def _embedding(dictionary: Dictionary, dim: int) -> nn.Embedding:
     table = nn.Embedding(len(dictionary), dim, padding_idx=dictionary.pad())
     nn.init.normal_(table.weight, std=dim**-0.5)
     with torch.no_grad():
@@ -147,7 +153,7 @@ def _embedding(dictionary: Any, dim: int) -> nn.Embedding:
 
 
 @register_model_architecture("text_vae_transformer", "text_vae_transformer_tiny")
-def _tiny(args: Any) -> None:
+def _tiny(args: Arguments) -> None:
     tiny = {"embed_dim": 16, "ffn_dim": 32, "num_layers": 2, "attention_heads": 2, "latent_dim": 4, "dropout": 0.0}
     for key, value in tiny.items():
         setattr(args, key, getattr(args, key, value))

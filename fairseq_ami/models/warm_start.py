@@ -1,13 +1,16 @@
 """A text VAE whose decoder starts as a trained language model, or whose encoder starts as that of another text VAE."""
 
 import logging
-from typing import Any, Dict
+from typing import Dict, Union
 
 import torch
 from torch import Tensor
 
 from fairseq_ami.checkpoints import architecture, part_of, read_checkpoint
 from fairseq_ami.errors import AMIError
+from fairseq_ami.models.text_vae import TextVAE
+from fairseq_ami.models.text_vae_parts import TextVAEModelConfig
+from fairseq_ami.types import Arguments
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +21,7 @@ _UNSEEN = ("encoder_max_pooling", "attention_heads")  # settings of an encoder t
 _PREFIX, _INPUTS = "decoder.", "lstm.weight_ih_l0"  # the one weight that is wider with z, which stands behind the word
 
 
-def start_from_language_model(model: Any, path: str) -> None:
+def start_from_language_model(model: TextVAE, path: str) -> None:
     """Copy a ``text_lm_lstm`` into the decoder of *model*; every weight on z becomes 0.
 
     So p(x|z) is the language model's p(x) whatever z is, until the decoder learns to read it. Bit for bit, where the
@@ -50,7 +53,7 @@ def start_from_language_model(model: Any, path: str) -> None:
     logger.info("the decoder starts as the language model %s", path)
 
 
-def start_from_encoder(model: Any, path: str, settings: Any) -> None:
+def start_from_encoder(model: TextVAE, path: str, settings: Union[TextVAEModelConfig, Arguments]) -> None:
     """Copy encoder and posterior heads of another text VAE into *model* (Li et al. 2019); the rest stays as it is.
 
     With ``--share-word-vectors`` its word vectors become the decoder's as well.

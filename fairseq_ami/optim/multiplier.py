@@ -1,10 +1,13 @@
 """A weight that moves until what it weighs reaches a target."""
 
-from typing import Any, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 import torch
 
 from fairseq_ami.optim.running_statistics import UpdateSums
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 class Multiplier(UpdateSums):
@@ -27,7 +30,7 @@ class Multiplier(UpdateSums):
         self.target, self.rate, self.limit, self.by_validation = target, rate, limit, by_validation
         self._validation: List[float] = [0.0, 0.0]  # total, sentences
 
-    def commit(self, phase: str, group: Any = None, device: Optional[torch.device] = None) -> None:
+    def commit(self, phase: str, group: "Optional[ProcessGroup]" = None, device: Optional[torch.device] = None) -> None:
         """Move once, by what all workers of *group* held: [total, sentences] (a collective call, on *device*)."""
         total, sentences = self.take(phase, group, device)
         if self.by_validation:

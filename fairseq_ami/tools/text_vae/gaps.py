@@ -11,6 +11,7 @@ from torch import Tensor
 from fairseq_ami.data.sentences import SentenceDataset, batches_by_length
 from fairseq_ami.errors import AMIError
 from fairseq_ami.metrics.latent import log_mean_exp
+from fairseq_ami.models.text_vae import TextVAE
 from fairseq_ami.modules import DiagonalGaussian
 from fairseq_ami.random_streams import Stream, normal, stream_keys
 from fairseq_ami.tools.text_vae.likelihood import Settings, collated, log_weights
@@ -71,12 +72,12 @@ def overfit(test: Gaps, training: Gaps) -> float:
 
 
 def measure_gaps(
-    model: Any, dataset: SentenceDataset, text: str, settings: Settings, how: Optimisation, progress: Progress
+    model: TextVAE, dataset: SentenceDataset, text: str, settings: Settings, how: Optimisation, progress: Progress
 ) -> Gaps:
     """Measure *model* on sentences of *dataset* that are not longer than it and *settings* allow.
 
     Args:
-        model: a :class:`fairseq_ami.models.text_vae.TextVAE` with a latent variable, in eval mode.
+        model: with a latent variable, in eval mode.
         text: name of the data set.
         settings: ``iw_samples``, ``max_tokens`` and ``seed`` are used.
         progress: called with batches and what is being done, returns the batches; for a progress bar.
@@ -118,7 +119,7 @@ def measure_gaps(
 
 
 def optimised_posterior(
-    model: Any, batch: Dict[str, Tensor], posterior: DiagonalGaussian, how: Optimisation, seed: int
+    model: TextVAE, batch: Dict[str, Tensor], posterior: DiagonalGaussian, how: Optimisation, seed: int
 ) -> DiagonalGaussian:
     """The posterior of each sentence after *how.steps* of gradient ascent on its own ELBO (SVI, Kim et al. 2018).
 
