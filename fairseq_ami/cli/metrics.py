@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import sys
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import fairseq_ami
 from fairseq_ami.cli.options.metrics import TRIALS
@@ -37,8 +37,8 @@ def run(args: argparse.Namespace) -> int:
     sources = aligned_lines(args.source, args.references, len(references)) if args.source else None
     named = {title(name, seed): texts for name, runs in systems.items() for seed, texts in runs.items()}
     warn_of_subwords({args.references: references, **named})
+    vocabulary, counted = load_vocabulary(args, named)
     vectors = load_vectors(args, [references, *named.values()])
-    vocabulary, counted = load_vocabulary(args)
     found = compare(
         systems, references, sources, vectors, args.bootstrap, args.seed, args.bleu_tokenize, args.corpus_metrics,
         vocabulary, trials,
@@ -114,22 +114,31 @@ def trials_of(args: argparse.Namespace, paths: Paths) -> int:
     return 0
 
 
-def load_vocabulary(args: argparse.Namespace) -> Tuple[Optional[int], str]:
+def load_vocabulary(args: argparse.Namespace, texts: Mapping[str, Sequence[str]]) -> Tuple[Optional[int], str]:
     """V of the expectation-adjusted distinct, None for that of the references, and what was counted.
 
     Raises:
-        AMIError: not a positive number, or a text without a word.
+        AMIError: a number below 1 or below the different words of one of *texts*, or a text without a word.
     """
     if args.vocabulary is None:
         return None, f"the different words of {args.references}"
     try:
         size, counted = int(args.vocabulary), "given"
     except ValueError:
-        words = {word for line in read_lines(args.vocabulary) for word in line.split()}
-        size, counted = len(words), f"the different words of {args.vocabulary}"
+        size, counted = different_words(read_lines(args.vocabulary)), f"the different words of {args.vocabulary}"
     if size < 1:
         raise AMIError(f"--vocabulary {args.vocabulary}: a vocabulary has at least one word")
+    for name, lines in texts.items() if counted == "given" else ():
+        if different_words(lines) > size:
+            raise AMIError(
+                f"--vocabulary {size}: {name} uses {different_words(lines)} different words: give the number of words "
+                "that the systems can write"
+            )
     return size, counted
+
+
+def different_words(lines: Iterable[str]) -> int:
+    return len({word for line in lines for word in line.split()})
 
 
 def load_vectors(args: argparse.Namespace, texts: Sequence[Sequence[str]]) -> Optional[WordVectors]:
@@ -197,6 +206,9 @@ def notes(found: Comparison, counted: str) -> List[str]:
         f"ead: dist_1 over what words drawn uniformly from a vocabulary would have (Liu et al., 2022); vocabulary: "
         f"{found.vocabulary} words ({counted})."
     )
+    beyond = [name for name, report in found.systems.items() if report.words > found.vocabulary]
+    if beyond:
+        lines.append(f"ead: {', '.join(beyond)} use more different words than that: pass a larger --vocabulary.")
     lines.append("ent_4: nats. repetition: share of the 4-grams that stood earlier in the same reply.")
     if any("copy_1" in report.figures for report in found.systems.values()):
         lines.append("copy_1, copy_2: share of the words and bigrams that occur in the reply's own source.")

@@ -42,6 +42,7 @@ class SystemReport:
         seeds: of its runs.
         empty: replies without a word, of all runs together.
         unknown: replies without a word that has a vector, the empty ones among them; None without vectors.
+        words: different words, the largest number of a run. EAD means little if they outnumber its vocabulary.
         figures: by the names of :mod:`fairseq_ami.metrics.replies`, and ``ead``, ``chrf``, ``ter``.
         by_seed: the same figures of each run, in the order of the seeds.
         gains: figures minus those of the first system, paired; empty for the first system itself.
@@ -52,6 +53,7 @@ class SystemReport:
     seeds: List[Optional[int]]
     empty: int
     unknown: Optional[int]
+    words: int
     figures: Dict[str, Estimate]
     by_seed: Dict[str, List[float]]
     gains: Dict[str, Estimate]
@@ -124,7 +126,7 @@ def compare(
 
     Raises:
         ValueError: no systems or no references, or sides of different numbers of texts.
-        AMIError: a test between systems of different seeds, or *vocabulary* below the words that a system uses.
+        AMIError: a test between systems of different seeds.
     """
     sides = [*(texts for runs in systems.values() for texts in runs.values()), *([] if sources is None else [sources])]
     if not systems or not references or any(len(texts) != len(references) for texts in sides):
@@ -135,8 +137,6 @@ def compare(
     words = len({word for text in references for word in text.split()})
     texts = Texts(references, sources, vectors, vocabulary or max(words, 1), metrics, tokenize)
     measured = {name: [System(replies, texts) for replies in runs.values()] for name, runs in systems.items()}
-    if vocabulary:
-        _check_vocabulary(measured, vocabulary)
     reports = _reports({name: list(runs) for name, runs in systems.items()}, measured, draws, seed)
     signatures, p_values = _test(systems, measured, texts, trials, seed)
     return Comparison(
@@ -170,16 +170,6 @@ def _check_seeds(systems: Mapping[str, Runs]) -> None:
             )
 
 
-def _check_vocabulary(measured: Mapping[str, Sequence[System]], vocabulary: int) -> None:
-    for name, runs in measured.items():
-        used = max(run.words for run in runs)
-        if used > vocabulary:
-            raise AMIError(
-                f"--vocabulary: {vocabulary} words, but {name} uses {used} different ones: give the number of words "
-                "that the systems can write"
-            )
-
-
 def _reports(
     seeds: Mapping[str, List[Optional[int]]], measured: Mapping[str, Sequence[System]], draws: int, seed: int
 ) -> Dict[str, SystemReport]:
@@ -195,7 +185,8 @@ def _reports(
         figures = {key: _estimate(key, values, by_seed[key]) for key, values in means.items()}
         unknown = None if systems[0].unknown is None else sum(system.unknown for system in systems)
         empty = sum(system.empty for system in systems)
-        reports[name] = SystemReport(seeds[name], empty, unknown, figures, by_seed, gains, {}, {})
+        words = max(system.words for system in systems)
+        reports[name] = SystemReport(seeds[name], empty, unknown, words, figures, by_seed, gains, {}, {})
     return reports
 
 

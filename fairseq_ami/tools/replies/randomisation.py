@@ -26,7 +26,7 @@ _ROUNDING = 1e-12  # relative: the same sums in another order
 def randomised(first: Sequence[System], other: Sequence[System], trials: int, seed: int) -> Dict[str, float]:
     """Two-sided p-values of the differences, by the names of the figures.
 
-    The statistic is the difference between the means (here: sums) over the runs, and coins are thrown for each reply of each run.
+    The statistic is the difference between the means over the runs. Coins are thrown for each reply of each run.
 
     Args:
         first, other: runs of the two systems; those at one place belong together.
@@ -42,6 +42,7 @@ def randomised(first: Sequence[System], other: Sequence[System], trials: int, se
         for name, values in one.items():
             observed[name] = observed.get(name, 0.0) + float(two[name][0] - values[0])
             rounding[name] = rounding.get(name, 0.0) + _ROUNDING * float(abs(two[name][0]) + abs(values[0]))
+        # summed over the runs: a constant factor changes no p-value
         parts = [pair.figures(kept) for kept in swaps(pair.replies, trials, (seed, number))]
         for name in one:
             drawn.setdefault(name, []).append(np.concatenate([b[name] - a[name] for a, b in parts]))
