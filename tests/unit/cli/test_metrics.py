@@ -83,18 +83,18 @@ def test_seeds_are_one_column(inputs, files, tmp_path, capsys):
     assert found["files"]["hypotheses"]["base:2"] == str(tmp_path / "bad")
     new = found["systems"]["new"]
     assert new["seeds"] == [1, 2] and found["systems"]["base"]["by_seed"]["length"] == [11 / 4, 5 / 4]
-    assert new["figures"]["length"]["value"] == (8 / 4 + 11 / 4) / 2
-    assert new["gains"]["length"]["value"] == pytest.approx((8 + 11 - 11 - 5) / 8)
+    assert new["figures"]["length"]["value"] == (8 / 4 + 10 / 4) / 2
+    assert new["gains"]["length"]["value"] == pytest.approx((8 + 10 - 11 - 5) / 8)
     assert list(new["p"]) == list(new["figures"]) and {"bleu", "chrf", "ter", "ead"} < set(new["p"])
     out = capsys.readouterr().out
     row = next(line for line in out.splitlines() if line.startswith("length"))
-    assert "2.00 \u00b1 1.06 (" in row and "2.38 \u00b1 0.53 (" in row  # of 2.75, 1.25 and of 2, 2.75
+    assert "2.00 \u00b1 1.06 (" in row and "2.25 \u00b1 0.35 (" in row  # of 2.75, 1.25 and of 2, 2.5
     assert "seeds" in out and "1 2" in out and "4 replies per run" in out and "ter: sacreBLEU nrefs:1|ar:30" in out
     assert "Lower is better" in out and "for 1 comparison." in out
 
 
 def test_vocabulary_of_ead(inputs, files, capsys):
-    """Of the references, of a text, or a number: good has 11 words, 9 of them different."""
+    """Of the references, of a text, or a number: good has 11 words, 10 of them different."""
     (train,) = files(train=["a a b", "c"] + [f"w{number}" for number in range(17)])
     for options, size, how in (
         ([], 12, "reference)"),
@@ -103,7 +103,7 @@ def test_vocabulary_of_ead(inputs, files, capsys):
     ):
         assert cli.main([*inputs, *options]) == 0
         out = capsys.readouterr().out
-        ead = 9 / (size * (1 - (1 - 1 / size) ** 11))
+        ead = 10 / (size * (1 - (1 - 1 / size) ** 11))
         assert f"vocabulary: {size} words" in out and how in out
         assert next(line for line in out.splitlines() if line.startswith("ead ")).split()[1] == f"{ead:.4f}"
 
@@ -176,7 +176,7 @@ def test_a_bad_vocabulary(inputs, files, tmp_path, capsys):
     assert "--vocabulary 0: a vocabulary has at least one word" in refused([*inputs, "--vocabulary", "0"], capsys)
     assert "has at least one word" in refused([*inputs, "--vocabulary", "-3"], capsys)
     assert "has at least one word" in refused([*inputs, "--vocabulary", blank], capsys)
-    assert "--vocabulary 8: good uses 9 different words" in refused([*inputs, "--vocabulary", "8"], capsys)
+    assert "--vocabulary 9: good uses 10 different words" in refused([*inputs, "--vocabulary", "9"], capsys)
     assert "cannot be read" in refused([*inputs, "--vocabulary", tmp_path / "absent"], capsys)
 
 

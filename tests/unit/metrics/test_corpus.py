@@ -25,8 +25,11 @@ def test_scores_of_resampled_sentences(name):
 
 
 def test_the_tokenizer_is_bleus():
-    assert corpus_metric("bleu", "char").get_signature().info["tok"] == "char"
-    assert corpus_metric("bleu") is corpus_metric("bleu") and corpus_metric("chrf", "char").get_signature()
+    """The same sentences under another tokenizer: characters match where words do not."""
+    metric = corpus_metric("bleu", "char")
+    (found,) = scores_of_sums(metric, sentence_sums(metric, OUTPUTS, REFERENCES).sum(axis=0)[None])
+    assert found == pytest.approx(sacrebleu.corpus_bleu(OUTPUTS, [REFERENCES], tokenize="char").score)
+    assert found > PUBLIC["bleu"](OUTPUTS, [REFERENCES]).score
 
 
 def test_what_is_better():

@@ -3,12 +3,12 @@
 import itertools
 import json
 import random
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 import sacrebleu
-from sacrebleu import sacrebleu as command
 
 from fairseq_ami.metrics.replies import ReplyStatistics
 from fairseq_ami.metrics.word_vectors import WordVectors
@@ -107,15 +107,15 @@ def test_equal_systems_do_not_differ():
     assert found == {"b": {"bleu": 1.0, "chrf": 1.0, "ter": 1.0}}
 
 
-def test_sacrebleus_test_is_that_of_its_command(tmp_path, monkeypatch, capsys):
+def test_sacrebleus_test_is_that_of_its_command(tmp_path):
     texts = {name: [f"{text} ." for text in random_texts(seed, 30)] for seed, name in enumerate(("ref", "a", "b", "c"))}
     for name, lines in texts.items():
         (tmp_path / name).write_text("".join(line + "\n" for line in lines))
     files = [str(tmp_path / name) for name in texts]
-    argv = ["sacrebleu", files[0], "-i", *files[1:], "-m", "bleu", "chrf", "ter", "--paired-ar", "--force"]
-    monkeypatch.setattr(sys, "argv", [*argv, "--paired-ar-n", "200", "-f", "json", "-tok", "char"])
-    command.main()
-    rows = {row["system"].split("/")[-1]: row for row in json.loads(capsys.readouterr().out)}
+    argv = [sys.executable, "-m", "sacrebleu", files[0], "-i", *files[1:], "-m", "bleu", "chrf", "ter", "--paired-ar"]
+    argv += ["--paired-ar-n", "200", "-f", "json", "-tok", "char", "--force"]
+    printed = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+    rows = {row["system"].split("/")[-1]: row for row in json.loads(printed)}
     names = ["bleu", "chrf", "ter"]
     signatures, found = sacrebleu_test({name: texts[name] for name in "abc"}, texts["ref"], names, "char", 200)
     assert set(found) == {"b", "c"} and "tok:char" in signatures["bleu"] and "ar:200" in signatures["ter"]

@@ -55,11 +55,12 @@ def test_expected_utilities(library):
 def test_choices(library):
     """Of each list its own; equal texts: the first one; alone: the only one."""
     lists = [entry(TEXTS, LOG_PROBS), entry(["a b", "x y", "a b"], [-1, -9, -1]), entry(["x"], [-1])]
-    lists.append(entry(["x y", "a b", "a b c"], [-1, -2, -3]))
-    uniform = [int(np.argmax(double_loop(TEXTS, [1.0] * 6))), 0, 0, 1]
+    last = ["x y", "a b", "a b c"]
+    lists.append(entry(last, [-1, -2, -3]))
+    uniform = [int(np.argmax(double_loop(TEXTS, [1.0] * 6))), 0, 0, int(np.argmax(double_loop(last, [1.0] * 3)))]
     assert choose_by_risk(lists).tolist() == uniform and uniform[0] == 0
-    # P makes the second text the best partner of all: whoever is most like it wins
-    lists[0] = entry(TEXTS, [-9.0, -0.5, -9.0, -9.0, -700.0, -1.5])
+    # the fifth text, zwei Hunde, has most of the mass: who is most like it wins
+    lists[0] = entry(TEXTS, [-9.0, -9.0, -9.0, -9.0, -0.1, -9.0])
     weights = [math.exp(hypothesis.log_prob) for hypothesis in lists[0].hypotheses]
     by_probability = int(np.argmax(double_loop(TEXTS, weights)))
     assert by_probability != uniform[0]
