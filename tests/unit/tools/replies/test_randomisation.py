@@ -43,10 +43,14 @@ def exchanged(first, other, kept):
 
 
 def systems(seed, count):
-    """Two systems that share some replies, what they are measured against, and their measurements."""
+    """Two systems, what they are measured against, and their measurements.
+
+    They share their first reply, whose repeated 4-gram no exchange moves. One system's second reply is empty.
+    """
     references, sources = random_texts(seed, count), random_texts(seed + 1, count)
     first, other = random_texts(seed + 2, count), random_texts(seed + 3, count)
-    other[0], other[1] = first[0], ""
+    first[0] = other[0] = "w7 w6 w7 w6 w7 w6 w7"
+    other[1] = ""
     texts = Texts(references, sources, VECTORS, 8)
     return first, other, references, sources, System(first, texts), System(other, texts)
 
