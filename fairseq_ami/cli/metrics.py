@@ -203,8 +203,8 @@ def notes(found: Comparison, counted: str) -> List[str]:
     else:
         lines.append("No average, greedy and extrema: pass --vectors or --train-text.")
     lines.append(
-        f"ead: dist_1 over what words drawn uniformly from a vocabulary would have (Liu et al., 2022); vocabulary: "
-        f"{found.vocabulary} words ({counted})."
+        f"ead: different words over those of as many words drawn uniformly from a vocabulary (Liu et al., 2022). "
+        f"vocabulary: {found.vocabulary} words ({counted})."
     )
     beyond = [name for name, report in found.systems.items() if report.words > found.vocabulary]
     if beyond:
