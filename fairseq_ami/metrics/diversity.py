@@ -6,11 +6,12 @@ only sets of equal size. The expectation-adjusted distinct depends much less on 
 
 import math
 from collections import Counter
-from typing import Any, Iterable, Iterator, Sequence, Tuple
+from typing import Iterable, Iterator, Sequence, Tuple, Union
 
 import numpy as np
 
 Ngram = Tuple[str, ...]
+Numbers = Union[float, np.ndarray]
 
 
 def ngrams(words: Sequence[str], n: int) -> Iterator[Ngram]:
@@ -54,7 +55,7 @@ def distinct_n(texts: Iterable[str], n: int) -> float:
     return len(counts) / total if total else 0.0
 
 
-def expectation_adjusted_distinct(distinct: Any, total: Any, vocabulary: int) -> np.ndarray:
+def expectation_adjusted_distinct(distinct: Numbers, total: Numbers, vocabulary: int) -> np.ndarray:
     """EAD (Liu et al., 2022, "Rethinking and Refining the Distinct Metric"): N / (V (1 - ((V - 1) / V)^C)).
 
     The denominator is the number of distinct words expected of C words drawn uniformly from a vocabulary of V. Dist-1

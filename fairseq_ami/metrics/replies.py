@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sacrebleu.metrics import BLEU
 
-from fairseq_ami.metrics.corpus import corpus_metric
+from fairseq_ami.metrics.corpus import bleu_metric
 from fairseq_ami.metrics.diversity import Ngram, entropy, ngrams, repeated_ngrams
 from fairseq_ami.metrics.embedding import embedding_scores
 from fairseq_ami.metrics.word_vectors import WordVectors
@@ -123,7 +123,7 @@ class ReplyStatistics:
             source: words of what is replied to: for the copy rates.
             vectors: for the embedding metrics.
         """
-        self.sums.update(count_reply(reply, reference, source, corpus_metric("bleu", self.tokenize)))
+        self.sums.update(count_reply(reply, reference, source, bleu_metric(self.tokenize)))
         self.with_source += source is not None
         for n, counts in self.ngrams.items():
             counts.update(ngrams(reply, n))

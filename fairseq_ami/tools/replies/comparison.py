@@ -1,7 +1,7 @@
 """The text metrics of several systems side by side, with bootstrap intervals and tests."""
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -204,7 +204,7 @@ def _estimate(name: str, values: np.ndarray, by_seed: Sequence[float] = ()) -> E
 
 def _test(
     systems: Mapping[str, Runs], measured: Mapping[str, Sequence[System]], texts: Texts, trials: int, seed: int
-) -> Any:
+) -> Tuple[Dict[str, str], Dict[str, Dict[str, float]]]:
     """sacreBLEU's signatures, and the p-values by system and figure of all but the first."""
     joined = {name: [text for replies in runs.values() for text in replies] for name, runs in systems.items()}
     runs_each = len(next(iter(systems.values()))) if trials else 1

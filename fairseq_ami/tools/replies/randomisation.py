@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
 from sacrebleu.significance import PairedTest
+from scipy import sparse
 
 from fairseq_ami.metrics.corpus import new_corpus_metric
 from fairseq_ami.metrics.replies import DISTINCT, EMBEDDING, ENTROPY, plain_ratios
@@ -94,7 +95,7 @@ class _Pooled:
         first, other: sparse, of shape (n-grams, replies); one may have fewer rows.
     """
 
-    def __init__(self, first: Any, other: Any):
+    def __init__(self, first: sparse.csr_array, other: sparse.csr_array):
         rows = max(first.shape[0], other.shape[0])
         first, other = (_with_rows(table, rows) for table in (first, other))
         moved = (first - other).tocsr()
@@ -123,7 +124,7 @@ class _Pooled:
         return (one, two), (products[0], products[1])
 
 
-def _with_rows(table: Any, rows: int) -> Any:
+def _with_rows(table: sparse.csr_array, rows: int) -> sparse.csr_array:
     table = table.copy()
     table.resize((rows, table.shape[1]))
     return table
@@ -153,11 +154,11 @@ def sacrebleu_test(
     p_values: Dict[str, Dict[str, float]] = {name: {} for name in list(systems)[1:]}
     signatures: Dict[str, str] = {}
     for metric_name in metrics:
-        metric = {metric_name: new_corpus_metric(metric_name, tokenize)}
+        fresh = {metric_name: new_corpus_metric(metric_name, tokenize)}
         named = list(systems.items())
         told: Any
         results: Any
-        told, results = PairedTest(named, metric, [references], test_type="ar", n_samples=trials)()
+        told, results = PairedTest(named, fresh, [references], test_type="ar", n_samples=trials)()
         ((title, signature),) = told.items()
         signatures[metric_name] = str(signature)
         baseline, *others = results[title]

@@ -1,11 +1,11 @@
 """One system's replies, measured once, and the figures of any resampled set of them."""
 
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
+from typing import Dict, Iterator, List, Mapping, Optional, Sequence
 
 import numpy as np
 from scipy import sparse
 
-from fairseq_ami.metrics.corpus import corpus_metric, scores_of_sums, sentence_sums
+from fairseq_ami.metrics.corpus import bleu_metric, corpus_metric, scores_of_sums, sentence_sums
 from fairseq_ami.metrics.diversity import Ngram, expectation_adjusted_distinct, ngrams
 from fairseq_ami.metrics.embedding import embedding_scores
 from fairseq_ami.metrics.replies import DISTINCT, EMBEDDING, ENTROPY, count_reply, figures_of_sums
@@ -57,7 +57,7 @@ class System:
 
     def __init__(self, replies: Sequence[str], texts: Texts):
         hypotheses = [text.split() for text in replies]
-        bleu = corpus_metric("bleu", texts.tokenize)
+        bleu = bleu_metric(texts.tokenize)
         aligned = zip(hypotheses, texts.references, texts.sources or [None] * len(hypotheses))
         counts = [count_reply(*row, bleu) for row in aligned]
         self.texts = texts
@@ -114,7 +114,7 @@ def pooled_figures(
     return found
 
 
-def ngram_matrix(texts: Sequence[Sequence[str]], n: int, rows: Optional[Rows] = None) -> Any:
+def ngram_matrix(texts: Sequence[Sequence[str]], n: int, rows: Optional[Rows] = None) -> sparse.csr_array:
     """How often each distinct n-gram occurs in each text.
 
     Args:

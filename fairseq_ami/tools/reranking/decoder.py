@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, List, Optional, Sequence, Tuple
 
 import numpy as np
 from fairseq import tasks, utils
+from fairseq.models import BaseFairseqModel
 from omegaconf import DictConfig
 
 from fairseq_ami.data.dialogue import HISTORY, REPLY
@@ -92,7 +93,7 @@ class MMIDecoder:
         path = cfg.common_eval.path
         self.models, self.saved = networks.load_models(path, self.task, cfg) if path else ([], None)
         self.backward_task = self.task.reversed()
-        self.backward: List[Any] = []
+        self.backward: List[BaseFairseqModel] = []
         if needs_backward or backward_path or networks.bring_backward(self.models):
             self.backward = networks.backward_networks(self.models, backward_path, self.backward_task, cfg)
         if cfg.tokenizer is not None and "target_lang" in cfg.tokenizer:

@@ -111,6 +111,6 @@ def backward_networks(
     return [model.other for model in models]
 
 
-def bring_backward(models: List[Any]) -> bool:
+def bring_backward(models: List[BaseFairseqModel]) -> bool:
     """Whether *models*, those that search, are pairs and so bring backward networks."""
     return bool(models) and all(isinstance(model, PairedModel) for model in models)
