@@ -147,7 +147,7 @@ class LSTMLatentDecoder(FairseqIncrementalDecoder):
     def output_layer(self, features: Tensor, addend: Optional[Tensor] = None) -> Tensor:
         """Logits of all words; *addend* is what --latent-skip adds to them."""
         logits = self.output_projection(features)
-        return logits if addend is None else logits + addend
+        return logits if addend is None else logits.add_(addend)  # the largest tensor of all: no second one
 
     def forward(
         self,

@@ -90,7 +90,7 @@ class TransformerLatentDecoder(TransformerDecoderBase):
     def output_layer(self, features: Tensor, addend: Optional[Tensor] = None) -> Tensor:
         """Logits of all words; *addend* is what --latent-skip adds to them."""
         logits = super().output_layer(features)
-        return logits if addend is None else logits + addend
+        return logits if addend is None else logits.add_(addend)  # the largest tensor of all: no second one
 
     def forward(
         self,
