@@ -25,7 +25,7 @@ class TextVAE(BaseFairseqModel):
     Args:
         encoder: tokens (batch, length) -> features (batch, size); None for a language model.
         decoder: a fairseq incremental decoder whose ``encoder_out`` is what :meth:`condition` makes of z, with
-            ``output_layer(features, addend)``; ``encoder_out["skip"]`` is the addend of --latent-skip, or None.
+            ``output_layer(features, bias)``; ``encoder_out["skip"]`` is the bias of --latent-skip, or None.
         latent_dim: size of z.
         critic: (features (n, size), z (m, latent)) -> scores (n, m).
         critic_words: tokens (batch, length) -> features for the critic; None: it reads the encoder's.
@@ -147,8 +147,8 @@ class TextVAE(BaseFairseqModel):
         features, _ = self.decoder.extract_features(previous, encoder_out=condition)
         places = places_of(tokens.ne(self.pad))
         sentences, skip = places // tokens.size(1), condition["skip"]
-        addend = None if skip is None else skip.index_select(0, sentences)
-        logits = self.decoder.output_layer(features.flatten(0, 1).index_select(0, places), addend)
+        bias = None if skip is None else skip.index_select(0, sentences)
+        logits = self.decoder.output_layer(features.flatten(0, 1).index_select(0, places), bias)
         losses = F.cross_entropy(
             logits.to(torch.promote_types(logits.dtype, torch.float32)), tokens.flatten()[places], reduction="none"
         )

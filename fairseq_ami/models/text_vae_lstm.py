@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, Optional, Tuple
 
 import torch
+import torch.nn.functional as F
 from fairseq.data import Dictionary
 from fairseq.models import FairseqIncrementalDecoder, register_model, register_model_architecture
 from torch import Tensor, nn
@@ -105,9 +106,13 @@ class LSTMLatentDecoder(FairseqIncrementalDecoder):
         self.longest = longest
 
     def condition(self, z: Tensor) -> Dict[str, Optional[Tensor]]:
-        """``encoder_out`` for z of shape (batch, latent), scaled, in the weights' precision; W z (batch, words)."""
+        """``encoder_out`` for z of shape (batch, latent), scaled, in the weights' precision.
+
+        With --latent-skip its ``skip`` is W z plus the output layer's bias, shape (batch, words).
+        """
         scaled = (self.latent_scale * z).to(self.output_projection.weight.dtype)
-        return {"z": scaled, "skip": None if self.latent_skip is None else self.latent_skip(scaled)}
+        skip = None if self.latent_skip is None else self.latent_skip(scaled) + self.output_projection.bias
+        return {"z": scaled, "skip": skip}
 
     @staticmethod
     def reorder_condition(encoder_out: Dict[str, Optional[Tensor]], order: Tensor) -> Dict[str, Optional[Tensor]]:
@@ -144,10 +149,20 @@ class LSTMLatentDecoder(FairseqIncrementalDecoder):
         state = state.permute(1, 2, 0, 3).contiguous()
         return state[0], state[1]
 
-    def output_layer(self, features: Tensor, addend: Optional[Tensor] = None) -> Tensor:
-        """Logits of all words; *addend* is what --latent-skip adds to them."""
-        logits = self.output_projection(features)
-        return logits if addend is None else logits.add_(addend)  # the largest tensor of all: no second one
+    def output_layer(self, features: Tensor, bias: Optional[Tensor] = None) -> Tensor:
+        """Logits of all words.
+
+        Args:
+            features: shape (..., hidden).
+            bias: of each row, in the place of the layer's own; of the shape of the logits, which overwrite it where
+                *features* has two dimensions. So --latent-skip costs no tensor of that size.
+        """
+        if bias is None:
+            return self.output_projection(features)
+        weight = self.output_projection.weight
+        if features.dim() == 2:
+            return bias.addmm_(features, weight.t())
+        return F.linear(features, weight) + bias
 
     def forward(
         self,

@@ -87,10 +87,10 @@ class TransformerLatentDecoder(TransformerDecoderBase):
         skip = None if skip is None else skip.index_select(0, order)
         return {"encoder_out": memory, "encoder_padding_mask": [], "skip": skip}
 
-    def output_layer(self, features: Tensor, addend: Optional[Tensor] = None) -> Tensor:
-        """Logits of all words; *addend* is what --latent-skip adds to them."""
+    def output_layer(self, features: Tensor, bias: Optional[Tensor] = None) -> Tensor:
+        """Logits of all words; *bias* is what --latent-skip adds to them, of their shape or one that broadcasts."""
         logits = super().output_layer(features)
-        return logits if addend is None else logits.add_(addend)  # the largest tensor of all: no second one
+        return logits if bias is None else logits.add_(bias)  # the largest tensor of all: no second one
 
     def forward(
         self,
