@@ -19,6 +19,8 @@ from fairseq_ami.data.dialogue import CONTEXT, HISTORY, LAST, REPLY
 from fairseq_ami.errors import AMIError
 from fairseq_ami.files import check_writable, write_text
 from fairseq_ami.plugin import register
+from fairseq_ami.tools.formats.ctranslate2_writer import NAME as CTRANSLATE2
+from fairseq_ami.tools.reranking.ctranslate2_decoder import CTranslate2Decoder
 from fairseq_ami.tools.reranking.decoder import MMIDecoder, Row, Scored, compare
 from fairseq_ami.tools.reranking.scores import Tuned, picked, tune
 
@@ -28,7 +30,8 @@ def run(args: argparse.Namespace) -> int:
     check_arguments(args)
     register()
     show_progress()
-    decoder = MMIDecoder(configuration(args), args.backward_path, args.scores, args.bleu_tokenize)
+    decoder_class = CTranslate2Decoder if args.engine == CTRANSLATE2 else MMIDecoder
+    decoder = decoder_class(configuration(args), args.backward_path, args.scores, args.bleu_tokenize)
     done: List[Scored] = []
     tuned, weights = None, (args.weight, args.length_weight or 0.0)
     if args.weight is None:
@@ -124,10 +127,12 @@ def as_json(
     args: argparse.Namespace, rows: List[Row], weights: Tuple[float, float], tuned: Optional[Tuned], signature: Any
 ) -> Dict[str, Any]:
     """The same as plain data, with the whole grid."""
-    names = "path backward_path gen_subset tune_subset nbest_file tune_nbest_file scores beam nbest lenpen sampling"
+    names = (
+        "engine path backward_path gen_subset tune_subset nbest_file tune_nbest_file scores beam nbest lenpen sampling"
+    )
     return {
         "version": fairseq_ami.__version__,
-        "settings": {name: getattr(args, name) for name in [*names.split(), "latent_noise_draws", "seed"]},
+        "settings": {name: getattr(args, name) for name in [*names.split(), "sampling", "latent_noise_draws", "seed"]},
         "lambda": weights[0],
         "length_weight": weights[1],
         "tuned": tuned is not None,
