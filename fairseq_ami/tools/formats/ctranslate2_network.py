@@ -5,7 +5,7 @@ All scores are natural logarithms, and lengths count the end symbol, as fairseq'
 
 import os
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import torch
 from fairseq.data import Dictionary
@@ -80,7 +80,10 @@ class CTranslate2Network:
             return []
         texts = [self._symbols(self.source_dictionary, tokens) for tokens in sources]
         results = self._translator.translate_batch(texts, **self._options(how))
-        return [self._hypotheses(result, how) for result in results]
+        ids = [[self._ids(self.target_dictionary, words) for words in result.hypotheses] for result in results]
+        pairs = [(source, tokens) for source, hypotheses in zip(sources, ids) for tokens in hypotheses]
+        log_probs = iter(self.log_probs(*zip(*pairs)))
+        return [self._found(hypotheses, log_probs, how) for hypotheses in ids]
 
     def _options(self, how: Search) -> Dict[str, Any]:
         """Settings of CTranslate2 under which it searches as fairseq does."""
@@ -94,7 +97,6 @@ class CTranslate2Network:
             "min_decoding_length": how.min_len,
             "no_repeat_ngram_size": how.no_repeat_ngram,
             "suppress_sequences": [[PAD]],  # fairseq never writes padding
-            "return_scores": True,
             "beam_size": how.beam,
         }
         if how.sampling:
@@ -103,13 +105,12 @@ class CTranslate2Network:
             options.update(whole, beam_size=1)
         return options
 
-    def _hypotheses(self, result: Any, how: Search) -> List[Found]:
-        found = []
-        for words, score in zip(result.hypotheses, result.scores):
-            tokens = self._ids(self.target_dictionary, words)
-            length = len(tokens) ** how.lenpen
-            found.append(Found(tokens, float(score), float(score) * length))
-        return found
+    @staticmethod
+    def _found(hypotheses: Sequence[Tensor], log_probs: Iterator[float], how: Search) -> List[Found]:
+        """With scores of their own: CTranslate2's are of a distribution without the words that it may not write."""
+        rows = [(tokens, next(log_probs)) for tokens in hypotheses]
+        found = [Found(tokens, log_prob / len(tokens) ** how.lenpen, log_prob) for tokens, log_prob in rows]
+        return found if how.sampling else sorted(found, key=lambda row: -row.score)
 
     # ------------------------------------------------------------------ scores
 

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from fairseq_ami.errors import AMIError
+from fairseq_ami.files import like_other_files
 from fairseq_ami.tools.formats.network import TrainedNetwork, probes, refuse
-from fairseq_ami.tools.formats.optional import needed
+from fairseq_ami.tools.formats.optional import needed, transformers_for_text
 
 NAME = "huggingface"
 TARGET_TOKENIZER = "target_tokenizer"  # folder of the target's tokenizer, where the dictionaries differ
@@ -32,15 +33,20 @@ def write_network(network: TrainedNetwork, folder: str) -> None:
     Raises:
         AMIError: transformers is not installed, it has no such network, or its result differs.
     """
-    transformers = needed("transformers", f"--format {NAME}")
+    transformers = transformers_for_text(f"--format {NAME}")
     refuse(NAME, unknown_parts(network))
     before_layers = bool(network.settings["encoder_normalize_before"])
     os.makedirs(folder)
-    model = (_m2m100 if before_layers else _fsmt)(transformers, network)
-    model.generation_config = _generation(transformers, network)
-    model.eval().save_pretrained(folder)
-    _compare(transformers, network, folder)
-    _write_tokenizers(transformers, network, folder)
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        model = (_m2m100 if before_layers else _fsmt)(transformers, network)
+        model.generation_config = _generation(transformers, network)
+        model.eval().save_pretrained(folder)
+        _compare(transformers, network, folder)
+        _write_tokenizers(transformers, network, folder)
+    finally:
+        transformers.utils.logging.enable_progress_bar()
+    like_other_files(folder)
 
 
 def unknown_parts(network: TrainedNetwork) -> List[str]:

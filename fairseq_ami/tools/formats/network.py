@@ -102,7 +102,6 @@ def _unknown_parts(network: TrainedNetwork) -> List[str]:
         "its attention to the source was removed or merged (--no-cross-attention, --cross-self-attention)": bool(
             get("no_cross_attention") or get("cross_self_attention")
         ),
-        "its embeddings are adaptive (--adaptive-input)": bool(get("adaptive_input")),
         "the decoder projects its input or output to another size (--decoder-input-dim, --decoder-output-dim)": (
             decoder.project_in_dim is not None or decoder.project_out_dim is not None
         ),
