@@ -3,9 +3,10 @@
 All scores are natural logarithms, and lengths count the end symbol, as fairseq's do.
 """
 
+import math
 import os
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
 from fairseq.data import Dictionary
@@ -18,6 +19,8 @@ from fairseq_ami.tools.formats.record import Record, read_record
 from fairseq_ami.tools.formats.search import Found, Search
 
 BATCH = 64  # sentences; CTranslate2 sorts them by length
+END = "</s>"
+_WITHOUT_PADDING = {"suppress_sequences": [[PAD]]}
 
 
 class CTranslate2Network:
@@ -45,8 +48,9 @@ class CTranslate2Network:
         self.folder, self.batch_size = folder, batch_size or BATCH
         self.source_dictionary, self.target_dictionary = (Dictionary.load(path) for path in names)
         self._seed = ctranslate2.set_random_seed
+        self._make = lambda: ctranslate2.Translator(folder, device=device, intra_threads=threads)
         try:
-            self._translator = ctranslate2.Translator(folder, device=device, intra_threads=threads)
+            self._translator = self._make()
         except (RuntimeError, ValueError) as error:
             raise AMIError(f"CTranslate2 cannot load {folder}: {error}") from error
 
@@ -79,38 +83,75 @@ class CTranslate2Network:
         if not len(sources):
             return []
         texts = [self._symbols(self.source_dictionary, tokens) for tokens in sources]
-        results = self._translator.translate_batch(texts, **self._options(how))
-        ids = [[self._ids(self.target_dictionary, words) for words in result.hypotheses] for result in results]
-        pairs = [(source, tokens) for source, hypotheses in zip(sources, ids) for tokens in hypotheses]
-        log_probs = iter(self.log_probs(*zip(*pairs)))
-        return [self._found(hypotheses, log_probs, how) for hypotheses in ids]
+        options = self._options(how)
+        if how.sampling:
+            self._seed(how.seed + how.first)
+            self._translator = self._make()  # only threads that start after it was set take the seed
+        results = self._translator.translate_batch(texts, **options)
+        if how.sampling:
+            return self._drawn(sources, results, how)
+        corrections: List[Optional[float]] = [*self._first_step(texts)]
+        padded = [i for i, result in enumerate(results) if any(PAD in words for words in result.hypotheses)]
+        if padded:  # a network that was hardly trained; fairseq never writes padding
+            again = self._translator.translate_batch([texts[i] for i in padded], **options, **_WITHOUT_PADDING)
+            for i, result in zip(padded, again):
+                results[i], corrections[i] = result, None
+        return [self._ordered(*row, how)[: how.nbest] for row in zip(sources, results, corrections)]
 
     def _options(self, how: Search) -> Dict[str, Any]:
         """Settings of CTranslate2 under which it searches as fairseq does."""
         options: Dict[str, Any] = {
             "max_batch_size": self.batch_size,
             "batch_type": "examples",
-            "num_hypotheses": how.nbest,
+            "num_hypotheses": how.nbest if how.sampling else how.beam,
             "length_penalty": how.lenpen,
             "max_input_length": 0,  # checked already; by default the end would be cut off
-            "max_decoding_length": min(how.max_len_b, self.max_positions()[1] - 1),
+            "max_decoding_length": self._longest(how) + 1,  # the end symbol counts here
             "min_decoding_length": how.min_len,
             "no_repeat_ngram_size": how.no_repeat_ngram,
-            "suppress_sequences": [[PAD]],  # fairseq never writes padding
+            "return_scores": True,
+            "return_end_token": True,
             "beam_size": how.beam,
         }
         if how.sampling:
-            self._seed(how.seed + how.first)
             whole = {"sampling_topk": how.topk, "sampling_topp": how.topp, "sampling_temperature": how.temperature}
-            options.update(whole, beam_size=1)
+            options.update(whole, beam_size=1, **_WITHOUT_PADDING)
         return options
 
-    @staticmethod
-    def _found(hypotheses: Sequence[Tensor], log_probs: Iterator[float], how: Search) -> List[Found]:
-        """With scores of their own: CTranslate2's are of a distribution without the words that it may not write."""
-        rows = [(tokens, next(log_probs)) for tokens in hypotheses]
-        found = [Found(tokens, log_prob / len(tokens) ** how.lenpen, log_prob) for tokens, log_prob in rows]
-        return found if how.sampling else sorted(found, key=lambda row: -row.score)
+    def _longest(self, how: Search) -> int:
+        return min(how.max_len_b, self.max_positions()[1] - 1)
+
+    def _first_step(self, texts: List[List[str]]) -> List[float]:
+        """log(1 - P(end | source, nothing written yet)) of each source.
+
+        CTranslate2 takes the end symbol out of the distribution before it is normalised, while no sentence may end yet;
+        fairseq takes it out afterwards. Everything that CTranslate2 finds for a source is too likely by this factor.
+        """
+        nothing: List[List[str]] = [[] for _ in texts]
+        ends = self._translator.score_batch(texts, nothing, max_batch_size=self.batch_size, batch_type="examples",
+                                            max_input_length=0)  # fmt: skip
+        return [math.log1p(-min(math.exp(sum(end.log_probs)), 1 - 1e-12)) for end in ends]
+
+    def _ordered(self, source: Tensor, result: Any, correction: Optional[float], how: Search) -> List[Found]:
+        """The hypotheses of a source with fairseq's scores, best first; without *correction* each is scored anew."""
+        found = []
+        same_distribution = correction is not None and how.min_len == 1 and how.no_repeat_ngram == 0
+        for words, score in zip(result.hypotheses, result.scores):
+            tokens = self._ids(words, how)
+            if words[-1:] == [END] and same_distribution:
+                log_prob = score * len(tokens) ** how.lenpen + correction
+            else:  # where it was cut off, fairseq counts the end symbol that it puts there
+                (log_prob,) = self.log_probs([source], [tokens])
+            found.append(Found(tokens, log_prob / len(tokens) ** how.lenpen, log_prob))
+        return sorted(found, key=lambda row: -row.score)
+
+    def _drawn(self, sources: Sequence[Tensor], results: Sequence[Any], how: Search) -> List[List[Found]]:
+        """The samples with their likelihood under the network itself: no temperature, nothing cut off."""
+        samples = [[self._ids(words, how) for words in result.hypotheses] for result in results]
+        pairs = [(source, tokens) for source, drawn in zip(sources, samples) for tokens in drawn]
+        log_probs = iter(self.log_probs(*zip(*pairs)))
+        rows = [[(tokens, next(log_probs)) for tokens in drawn] for drawn in samples]
+        return [[Found(tokens, log_p / len(tokens) ** how.lenpen, log_p) for tokens, log_p in drawn] for drawn in rows]
 
     # ------------------------------------------------------------------ scores
 
@@ -148,9 +189,12 @@ class CTranslate2Network:
         """Without the end symbol, which CTranslate2 adds."""
         return [dictionary[index] for index in tokens.tolist()[:-1]]
 
-    @staticmethod
-    def _ids(dictionary: Dictionary, words: Sequence[str]) -> Tensor:
-        return torch.tensor([*map(dictionary.index, words), dictionary.eos()])
+    def _ids(self, words: Sequence[str], how: Search) -> Tensor:
+        """Ids of a hypothesis that is cut to the longest length; it gets the end symbol that fairseq would force."""
+        inside = [word for word in words if word != END][: self._longest(how)]
+        dictionary = self.target_dictionary
+        ids = [dictionary.pad() if word == PAD else dictionary.index(word) for word in inside]
+        return torch.tensor([*ids, dictionary.eos()])
 
 
 def converted_record(folder: str) -> Record:

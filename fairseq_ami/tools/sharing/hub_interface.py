@@ -194,9 +194,7 @@ class AMIHubInterface(TextInterface):
             return drawn_texts
         with self.facing(direction):
             sources = self._encode_sources(sentences)
-            drawn = self.sample_tokens(
-                sources, num_samples, noise, temperature, seed, topk, topp, max_len_a, max_len_b
-            )
+            drawn = self.sample_tokens(sources, num_samples, noise, temperature, seed, topk, topp, max_len_a, max_len_b)
             return [[self.decode(tokens) for tokens in samples] for samples in drawn]
 
     @torch.no_grad()

@@ -45,30 +45,38 @@ def settings(**given: Any) -> Dict[str, Any]:
     return vars(args)
 
 
-def save_checkpoint(folder: Path, name: str = "model.pt", seed: int = 1, target_words: int = WORDS, **given: Any) -> Path:
+def save_checkpoint(
+    folder: Path, seed: int = 1, target_words: int = WORDS, updates: int = 0, source_words: int = WORDS, **given: Any
+) -> Path:
     """A stock checkpoint en -> de with dictionaries beside it.
 
-    Embeddings that are shared have one dictionary. A little training lets searches end by themselves.
+    Embeddings that are shared have one dictionary.
+
+    Args:
+        updates: of training, which lets searches end by themselves; without any the weights are enlarged.
     """
-    source = dictionary(WORDS, "w")
+    source = dictionary(source_words, "w")
     shared = given.get("share_all_embeddings")
     target = source if shared else dictionary(target_words, "v")
     args = settings(**given)
     torch.manual_seed(seed)
     view = SimpleNamespace(source_dictionary=source, target_dictionary=target)
     module = TransformerModel.build_model(Namespace(**args), view)
-    train(module, source, target)
+    with torch.no_grad():  # distributions that are far from uniform, and no bias of 0
+        for parameter in () if updates else module.parameters():
+            parameter.mul_(1.8) if parameter.dim() > 1 else parameter.add_(0.3 * torch.randn_like(parameter))
+    train(module, source, target, updates)
     folder.mkdir(parents=True, exist_ok=True)
     for language, words in (("en", source), ("de", target)):
         words.save(str(folder / f"dict.{language}.txt"))
     model = {**args, "_name": "transformer", "arch": "transformer"}
     task = {"_name": "translation", "source_lang": "en", "target_lang": "de", "data": str(folder)}
     state = {"cfg": {"model": model, "task": task, "common": {"seed": 1}}, "model": module.state_dict()}
-    torch.save({"args": None, **state, "optimizer_history": [{"num_updates": 7}]}, folder / name)
-    return folder / name
+    torch.save({"args": None, **state, "optimizer_history": [{"num_updates": 7}]}, folder / "model.pt")
+    return folder / "model.pt"
 
 
-def train(module: Any, source: Dictionary, target: Dictionary, updates: int = 150) -> None:
+def train(module: Any, source: Dictionary, target: Dictionary, updates: int) -> None:
     """Teach the network to translate word by word, well enough for searches to end by themselves."""
     module.train()
     optimizer = torch.optim.Adam(module.parameters(), lr=0.01)
