@@ -12,6 +12,7 @@ from fairseq.models.transformer import TransformerModel
 from fairseq.sequence_generator import SequenceGenerator
 from fairseq.sequence_scorer import SequenceScorer
 from torch import Tensor
+from unit.tiny import make_pair, make_task
 
 SIZES = {
     "encoder_embed_dim": 16,
@@ -123,9 +124,11 @@ def batch(rows: List[Tensor], words: Dictionary) -> Dict[str, Tensor]:
 
 
 @torch.no_grad()
-def stock_search(module: Any, words: Dictionary, target: Dictionary, rows: List[Tensor], **options: Any) -> Any:
+def stock_search(
+    module: Any, words: Dictionary, target: Dictionary, rows: List[Tensor], longest: int = LONGEST, **options: Any
+) -> Any:
     """fairseq's SequenceGenerator; lists of its results."""
-    generator = SequenceGenerator([module], target, max_len_a=0, max_len_b=LONGEST, **options)
+    generator = SequenceGenerator([module], target, max_len_a=0, max_len_b=longest, **options)
     return generator.generate([module], {"net_input": batch(rows, words)})
 
 
@@ -138,3 +141,22 @@ def stock_scores(module: Any, words: Dictionary, target: Dictionary, pairs: List
         result = scorer.generate([module], {"net_input": inputs, "target": sentence[None]})
         found.append(float(result[0][0]["positional_scores"].sum()))
     return found
+
+
+def save_pair(folder: Path, arch: str = "ami_transformer", updates: int = 0, words: Any = (3, 2), **given: Any) -> Path:
+    """A checkpoint of a pair en <-> de with a noise network, untrained or with *updates* of both networks."""
+    task = make_task(*words)
+    model = make_pair(task, arch, **given)
+    train(model.forward_model, task.source_dictionary, task.target_dictionary, updates)
+    train(model.backward_model, task.target_dictionary, task.source_dictionary, updates)
+    folder.mkdir(parents=True, exist_ok=True)
+    task.source_dictionary.save(str(folder / "dict.en.txt"))
+    task.target_dictionary.save(str(folder / "dict.de.txt"))
+    cfg = {
+        "model": {**vars(model.args_of_test), "_name": arch},
+        "task": {"_name": "ami_translation", "data": str(folder)},
+        "common": {"seed": 1},
+        "criterion": {},
+    }
+    torch.save({"cfg": cfg, "args": None, "model": model.state_dict()}, folder / "pair.pt")
+    return folder / "pair.pt"

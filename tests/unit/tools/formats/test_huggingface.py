@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from unit.tools.formats import networks
-from unit.tools.formats.networks import PRE_NORM, SHARED, load, save_checkpoint, sentences
-from unit.tools.formats.test_ctranslate2 import save_pair
+from unit.tools.formats.networks import PRE_NORM, SHARED, load, save_checkpoint, save_pair, sentences
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.tools.formats import huggingface_writer
