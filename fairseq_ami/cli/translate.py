@@ -5,8 +5,10 @@ import json
 import logging
 import os
 import sys
+import warnings
+from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any, Iterable, Iterator, List, Optional, TextIO, Tuple
+from typing import Any, BinaryIO, Iterable, Iterator, List, Optional, Tuple
 
 from tqdm import tqdm
 
@@ -40,6 +42,8 @@ def be_quiet(verbose: bool) -> None:
     """
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(format="%(levelname)s: %(message)s", level=level, stream=sys.stderr, force=True)
+    if not verbose:
+        warnings.filterwarnings("ignore", message="'pin_memory' argument is set as true")  # torch, without a GPU
 
 
 def check_arguments(args: argparse.Namespace) -> None:
@@ -70,12 +74,17 @@ def check_arguments(args: argparse.Namespace) -> None:
 # ---------------------------------------------------------------------- text
 
 
-def opened(path: str) -> TextIO:
-    """The input as text."""
-    return open(0 if path == "-" else path, encoding="utf-8", newline="\n", closefd=path != "-")
+@contextmanager
+def opened(path: str) -> Iterator[BinaryIO]:
+    """The input."""
+    if path == "-":
+        yield sys.stdin.buffer
+        return
+    with open(path, "rb") as file:
+        yield file
 
 
-def chunks(source: TextIO, args: argparse.Namespace) -> Iterator[Tuple[int, List[str]]]:
+def chunks(source: BinaryIO, args: argparse.Namespace) -> Iterator[Tuple[int, List[str]]]:
     """Number of the first line, and as many lines as are read at once; a person at a terminal gets line for line.
 
     Raises:
@@ -83,20 +92,22 @@ def chunks(source: TextIO, args: argparse.Namespace) -> Iterator[Tuple[int, List
     """
     size = 1 if source.isatty() else args.buffer_size
     number, lines = 0, []
-    progress: Iterable[str] = tqdm(source, desc="translate", unit=" lines", leave=False, disable=_no_bar(args, source))
-    try:
-        for line in progress:
-            lines.append(line.rstrip("\r\n"))
-            if len(lines) == size:
-                yield number, lines
-                number, lines = number + len(lines), []
-    except UnicodeDecodeError as error:
-        raise AMIError(f"{args.input}, after line {number + len(lines)}: the text is not UTF-8 ({error})") from error
+    progress: Iterable[bytes] = tqdm(
+        source, desc="translate", unit=" lines", leave=False, disable=_no_bar(args, source)
+    )
+    for line in progress:
+        try:
+            lines.append(line.decode("utf-8").rstrip("\r\n"))
+        except UnicodeDecodeError as error:
+            raise AMIError(f"{args.input}, line {number + len(lines) + 1} is not UTF-8: {error}") from error
+        if len(lines) == size:
+            yield number, lines
+            number, lines = number + len(lines), []
     if lines:
         yield number, lines
 
 
-def _no_bar(args: argparse.Namespace, source: TextIO) -> Optional[bool]:
+def _no_bar(args: argparse.Namespace, source: BinaryIO) -> Optional[bool]:
     """A bar only where no translations run over the same terminal; None leaves the choice to tqdm."""
     return True if source.isatty() or (sys.stdout.isatty() and not args.output) else None
 

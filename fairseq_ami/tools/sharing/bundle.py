@@ -14,7 +14,7 @@ from fairseq_ami.files import whole
 from fairseq_ami.tools.formats.record import files_in, format_of, read_record
 from fairseq_ami.tools.sharing.converted import FAIRSEQ, Conversion, check_format, networks_of, write_converted
 from fairseq_ami.tools.sharing.model_card import CARD, model_card
-from fairseq_ami.tools.sharing.states import pair_state, plain_state, set_text_processing
+from fairseq_ami.tools.sharing.states import pair_state, plain_state, set_text_processing, text_processing_of
 from fairseq_ami.tools.sharing.text_files import (
     CODES,
     check_codes,
@@ -42,7 +42,7 @@ def export(
     """Write one network of a pair, or the pair, as a file (``.pt``), ``.tar.gz`` or folder; the path.
 
     Args:
-        checkpoint, out: of a pair; what to write, in the form that its ending says.
+        checkpoint, out: of a pair, or an exported folder; what to write, in the form that its ending says.
         direction: ``forward`` or ``backward``; None with *pair*.
         pair: write both networks and the noise network, for the interface of ``fairseq_ami.hub``.
         data: folder with the dictionaries (default: the one that the checkpoint was trained on).
@@ -57,6 +57,7 @@ def export(
             hold the network.
     """
     out = out.rstrip("/") or out
+    checkpoint = os.path.join(checkpoint, MODEL) if os.path.isdir(checkpoint) else checkpoint
     check_format(out, format, quantization, pair)
     if format == FAIRSEQ or pair:
         _check_request(out, direction, pair, bool(bpe_codes or tokenizer))
@@ -65,7 +66,11 @@ def export(
         check_codes(bpe_codes)
     state = read_checkpoint(checkpoint, "checkpoint to export", lazily=True)
     folder = data or str(part_of(state, "task").get("data") or ".")
+    if folder == ".":  # an exported checkpoint: its dictionaries lie beside it
+        folder = os.path.dirname(checkpoint) or "."
     if format != FAIRSEQ:
+        if not (bpe_codes or tokenizer):
+            bpe_codes, tokenizer = text_processing_of(state, checkpoint)
         networks = networks_of(state, checkpoint, direction, pair, folder)
         write_converted(networks, out, Conversion(format, quantization, folder, bpe_codes, tokenizer))
         return out

@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from fairseq_ami.checkpoints import architecture, languages_of, model_class, part_of
+from fairseq_ami.choices import TOKENIZERS
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.pair_settings import mirrored
 from fairseq_ami.models.paired import DIRECTIONS, PairedModel
@@ -115,6 +116,8 @@ def stock_state(state: Dict[str, Any], data: Optional[str], path: str) -> Dict[s
     settings = network_settings(model, name) if name in ARCH_CONFIG_REGISTRY else model
     cfg = _configuration(state, languages_of_task(part_of(state, "task"), data, path))
     cfg["model"] = {**settings, "_name": name, "arch": name}
+    cfg["task"]["_name"] = "translation"
+    cfg["criterion"] = {"_name": "cross_entropy", "sentence_avg": False}
     return _checkpoint(state, cfg, weights)
 
 
@@ -272,3 +275,18 @@ def set_text_processing(cfg: Dict[str, Any], bpe_codes: Optional[str], tokenizer
         }
     elif tokenizer is not None:
         cfg["tokenizer"] = {"_name": tokenizer}
+
+
+def text_processing_of(state: Dict[str, Any], path: str) -> "tuple[Optional[str], Optional[str]]":
+    """Codes of subword-nmt and tokenizer that an exported checkpoint records; None for what it does not.
+
+    Args:
+        state: contents of the checkpoint.
+        path: of the checkpoint; the codes lie beside it.
+    """
+    if not state.get("cfg"):
+        return None, None
+    bpe, tokenizer = (state["cfg"].get(name) or {} for name in ("bpe", "tokenizer"))
+    codes = os.path.join(os.path.dirname(path), str(bpe.get("bpe_codes")))
+    known = bpe.get("_name") == "subword_nmt" and os.path.isfile(codes)
+    return codes if known else None, tokenizer.get("_name") if tokenizer.get("_name") in TOKENIZERS else None

@@ -16,17 +16,26 @@ from unit.tools.formats.networks import PRE_NORM, save_checkpoint, save_pair, se
 
 from fairseq_ami import cli
 from fairseq_ami.tools.sharing.bundle import export
+from fairseq_ami.tools.sharing.states import pair_state, stock_state
 
 ROOT = Path(__file__).resolve().parents[3]
 SIZES = {**PRE_NORM, **{key: value for key, value in networks.SIZES.items() if "positions" not in key}}
 LONGEST = 18
 
 
+def complete(path: Path) -> Path:
+    """The checkpoint with all that fairseq's own loader asks for."""
+    state = torch.load(path, weights_only=True)
+    whole = pair_state(state, "") if "pair_languages" in state["cfg"]["model"] else stock_state(state, None, "")
+    torch.save(whole, path)
+    return path
+
+
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     """A trained pair, its networks, its dictionaries, and the sentences of both sides."""
     folder = tmp_path_factory.mktemp("translate")
-    checkpoint = save_pair(folder, updates=100, words=(9, 8), **SIZES)
+    checkpoint = complete(save_pair(folder, updates=100, words=(9, 8), **SIZES))
     task = make_task(9, 8)
     model = make_pair(task, **SIZES)
     model.load_state_dict(torch.load(checkpoint, weights_only=True)["model"])
@@ -165,7 +174,7 @@ def test_ctranslate2_says_the_same(pair, capsys):
 
 def test_single_networks(tmp_path, capsys):
     """A stock checkpoint translates, draws samples and is reranked by a network that --backward names."""
-    forward = save_checkpoint(tmp_path / "stock", updates=60, **networks.SHARED)
+    forward = complete(save_checkpoint(tmp_path / "stock", updates=60, **networks.SHARED))
     module, source, target = networks.load(forward)
     rows = sentences(source, 5, 4)
     (tmp_path / "in").write_text("".join(source.string(row) + "\n" for row in rows))
@@ -185,8 +194,6 @@ def test_nothing_but_translations_is_printed(pair):
     done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=pair.folder)
     assert done.stdout.splitlines() == [hypotheses[0][0] for hypotheses in expected(pair, "forward")]
     assert done.stderr == ""
-    told = subprocess.run([*command, "--verbose"], capture_output=True, text=True, env=env, cwd=pair.folder)
-    assert told.stdout == done.stdout and "INFO" in told.stderr
 
 
 def fails(capsys, message, *argv):
@@ -211,7 +218,7 @@ def test_mistakes_are_explained(pair, capsys, tmp_path):
     fails(capsys, "no noise network", pair.path, text, "--direction", "backward", "--sampling", "--noise", "--cpu")
     fails(capsys, "--engine fairseq, not by --engine ctranslate2", pair.path, text, "--engine", "ctranslate2")
     fails(capsys, "dict.en.txt", pair.path, text, "--data", tmp_path)
-    single = save_checkpoint(tmp_path / "single")
+    single = complete(save_checkpoint(tmp_path / "single"))
     fails(capsys, "--direction is for pairs", single, text, "--direction", "forward", "--cpu")
     fails(capsys, "name one with --backward", single, text, "--lambda", 1, "--cpu")
     fails(capsys, "cannot write", pair.path, text, "--output", tmp_path)

@@ -62,8 +62,13 @@ def test_order_of_the_search(forward):
 
 @pytest.mark.parametrize(
     "weight, length_weight, order",
-    [(0.0, 0.0, ["x", "x y", "y"]), (0.3, 0.0, ["x y", "x", "y"]), (2.0, 0.0, ["y", "x y", "x"]), (0.3, -3.0, ["x", "y", "x y"])],
-)  # fmt: skip
+    [
+        (0.0, 0.0, ["x", "x y", "y"]),
+        (0.3, 0.0, ["x y", "x", "y"]),
+        (2.0, 0.0, ["y", "x y", "x"]),
+        (0.3, -6.0, ["x", "y", "x y"]),
+    ],
+)
 def test_reranked_order(forward, backward, weight, length_weight, order):
     """log P / |T'| + weight * log Q / |S| + length_weight * |T'| / |S|; |S| is 3 with the end symbol."""
     asked = Reranking(backward, weight, length_weight)
