@@ -31,7 +31,9 @@ INSTALL_REQUIRES = [
     "scipy",
 ]
 VECTORS = ["gensim>=4"]  # trains word vectors for `fairseq-ami metrics`
-TEST = ["pytest", "nltk", *VECTORS]
+CTRANSLATE2 = ["ctranslate2>=4.8"]  # `fairseq-ami export --format ctranslate2`, and its folders as engines
+HUGGINGFACE = ["transformers>=5"]  # `fairseq-ami export --format huggingface`
+TEST = ["pytest", "nltk", *VECTORS, *CTRANSLATE2, *HUGGINGFACE]
 PLOT = ["matplotlib"]
 BROWSER = ["playwright"]  # drives an installed Chromium in tests/browser
 DEMO = ["matplotlib", "tensorboardX"]
@@ -58,6 +60,8 @@ setup(
     extras_require={
         "test": TEST,
         "vectors": VECTORS,
+        "ctranslate2": CTRANSLATE2,
+        "huggingface": HUGGINGFACE,
         "plot": PLOT,
         "browser": BROWSER,
         "demo": DEMO,
