@@ -9,6 +9,7 @@ from fairseq_ami.checkpoints import part_of, read_checkpoint
 from fairseq_ami.errors import AMIError
 from fairseq_ami.tools.sharing.archives import unpacked
 from fairseq_ami.tools.sharing.hub_interface import AMIHubInterface, Score
+from fairseq_ami.tools.sharing.register import located
 from fairseq_ami.tools.sharing.states import check_translates, is_pair, languages, languages_of_task, pair_class
 from fairseq_ami.tools.sharing.text_interface import TextInterface
 
@@ -21,7 +22,8 @@ def from_pretrained(
     """Load a pair.
 
     Args:
-        model_name_or_path: an exported folder or ``.tar.gz``, or a checkpoint file of a training run.
+        model_name_or_path: an exported folder or ``.tar.gz``, a checkpoint file of a training run, or the name of a
+            network in the register (``tools/sharing/register.json``).
         checkpoint_file: name of the checkpoint in the folder.
         data_name_or_path: folder of the dictionaries; by default the exported folder, or for a single file
             the data that it was trained on.
@@ -49,8 +51,7 @@ def any_network(
 
 def _load(path: str, checkpoint_file: str, data: str, kwargs: Dict[str, Any], pairs_only: bool) -> Tuple[Any, bool]:
     """What fairseq's ``from_pretrained`` gives, and whether it is of a pair."""
-    if not os.path.exists(path):
-        raise AMIError(f"there is no model {path}")
+    path = located(path)
     if path.endswith(".pt"):
         path, checkpoint_file = os.path.split(os.path.abspath(path))
     path = unpacked(path)

@@ -55,8 +55,6 @@ def check_arguments(args: argparse.Namespace) -> None:
     check_writable(args.output)
     if args.input != "-" and not os.path.isfile(args.input):
         raise AMIError(f"there is no file {args.input}")
-    if not os.path.exists(args.model):
-        raise AMIError(f"there is no model {args.model}")
     if args.sampling and not 0 < args.sampling_topp <= 1:
         raise AMIError("--sampling-topp lies above 0 and not above 1")
     drawing = {"--noise": args.noise, "--sampling-topk": args.sampling_topk, "--sampling-topp": args.sampling_topp != 1}
