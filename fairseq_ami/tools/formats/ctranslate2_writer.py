@@ -8,6 +8,7 @@ import tempfile
 from typing import Any, List, Optional
 
 import torch
+from fairseq.data import Dictionary
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.tools.formats.network import TrainedNetwork, probes, refuse
@@ -18,7 +19,7 @@ PAD = "<blank>"  # what CTranslate2 calls the padding symbol
 TOLERANCE = 1e-3  # nats per token; the differences of float32 were below 1e-5
 
 
-def symbols(dictionary: Any) -> List[str]:
+def symbols(dictionary: Dictionary) -> List[str]:
     """The vocabulary of CTranslate2: the symbols of a fairseq dictionary in their order."""
     return [PAD if index == dictionary.pad() else symbol for index, symbol in enumerate(dictionary.symbols)]
 

@@ -5,10 +5,12 @@ names but for the output layer, and both count positions from the padding symbol
 """
 
 import os
+from types import ModuleType
 from typing import Any, Dict, List, Tuple
 
 import torch
-from torch import Tensor
+from fairseq.data import Dictionary
+from torch import Tensor, nn
 from torch.nn import functional
 
 from fairseq_ami.errors import AMIError
@@ -109,7 +111,7 @@ def _weights(network: TrainedNetwork) -> Dict[str, Tensor]:
     return {f"model.{key}": value for key, value in state.items() if not key.endswith(left_out)}
 
 
-def _m2m100(transformers: Any, network: TrainedNetwork) -> Any:
+def _m2m100(transformers: ModuleType, network: TrainedNetwork) -> Any:
     vocabulary = len(network.target)
     config = transformers.M2M100Config(vocab_size=vocabulary, **_sizes(network))
     weights = _weights(network)
@@ -121,7 +123,7 @@ def _m2m100(transformers: Any, network: TrainedNetwork) -> Any:
     return _filled(transformers.M2M100ForConditionalGeneration(config), weights)
 
 
-def _fsmt(transformers: Any, network: TrainedNetwork) -> Any:
+def _fsmt(transformers: ModuleType, network: TrainedNetwork) -> Any:
     sizes = {"src_vocab_size": len(network.source), "tgt_vocab_size": len(network.target)}
     config = transformers.FSMTConfig(**sizes, **_sizes(network))
     weights = _weights(network)
@@ -129,7 +131,7 @@ def _fsmt(transformers: Any, network: TrainedNetwork) -> Any:
     return _filled(transformers.FSMTForConditionalGeneration(config), weights)
 
 
-def _filled(model: Any, weights: Dict[str, Tensor]) -> Any:
+def _filled(model: nn.Module, weights: Dict[str, Tensor]) -> Any:
     """*model* with *weights*; all of them have a place, and nothing but positions keeps its first values.
 
     Raises:
@@ -145,7 +147,7 @@ def _filled(model: Any, weights: Dict[str, Tensor]) -> Any:
     return model
 
 
-def _generation(transformers: Any, network: TrainedNetwork) -> Any:
+def _generation(transformers: ModuleType, network: TrainedNetwork) -> Any:
     """fairseq's defaults of the search: beam 5, and an end as soon as as many hypotheses have ended."""
     dictionary = network.target
     return transformers.GenerationConfig(
@@ -165,7 +167,7 @@ def _generation(transformers: Any, network: TrainedNetwork) -> Any:
 
 
 @torch.no_grad()
-def _compare(transformers: Any, network: TrainedNetwork, folder: str) -> None:
+def _compare(transformers: ModuleType, network: TrainedNetwork, folder: str) -> None:
     """Hold the logits of the written network to fairseq's, for a few sentences in one padded batch.
 
     Raises:
@@ -188,20 +190,20 @@ def _compare(transformers: Any, network: TrainedNetwork, folder: str) -> None:
 
 
 def _padded(rows: List[Tensor], pad: int) -> Tensor:
-    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad)
+    return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad)
 
 
 # ---------------------------------------------------------------------- tokenizers
 
 
-def _write_tokenizers(transformers: Any, network: TrainedNetwork, folder: str) -> None:
+def _write_tokenizers(transformers: ModuleType, network: TrainedNetwork, folder: str) -> None:
     """Tokenizers of text that is segmented already: symbols of the dictionary, separated by spaces."""
     for dictionary, place in _vocabularies(network):
         where = os.path.join(folder, place)
         _tokenizer(transformers, dictionary).save_pretrained(where)
 
 
-def _vocabularies(network: TrainedNetwork) -> List[Tuple[Any, str]]:
+def _vocabularies(network: TrainedNetwork) -> List[Tuple[Dictionary, str]]:
     """The dictionaries, and the folders of their tokenizers; equal ones have one."""
     found = [(network.source, "")]
     if network.source.symbols != network.target.symbols:
@@ -209,7 +211,7 @@ def _vocabularies(network: TrainedNetwork) -> List[Tuple[Any, str]]:
     return found
 
 
-def _tokenizer(transformers: Any, dictionary: Any) -> Any:
+def _tokenizer(transformers: ModuleType, dictionary: Dictionary) -> Any:
     tokenizers = needed("tokenizers", f"--format {NAME}")
     vocabulary = {symbol: index for index, symbol in enumerate(dictionary.symbols)}
     unknown, end = dictionary.unk_word, dictionary.eos_word

@@ -1,23 +1,28 @@
 """MMI decoding with networks that were converted for CTranslate2."""
 
 from dataclasses import fields, replace
-from typing import Any, Iterator, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Iterator, List, Optional, Sequence, Tuple, TypeVar
 
 import numpy as np
 import torch
 from fairseq.dataclass.configs import GenerationConfig
+from omegaconf import DictConfig
 from tqdm import tqdm
 
 from fairseq_ami.errors import AMIError
-from fairseq_ami.tools.formats.ctranslate2_network import CTranslate2Network, folder_between
+from fairseq_ami.tools.formats.ctranslate2_network import CTranslate2Network, converted_record, folder_between
 from fairseq_ami.tools.formats.ctranslate2_writer import NAME
 from fairseq_ami.tools.formats.search import Found, Search
 from fairseq_ami.tools.reranking import nbest
 from fairseq_ami.tools.reranking.decoder import MMIDecoder
 
+if TYPE_CHECKING:
+    from fairseq_ami.tasks.ami_translation import AMITranslation
+
 # Settings of fairseq's search that CTranslate2 knows.
 KNOWN = {"beam", "nbest", "lenpen", "max_len_b", "min_len", "no_repeat_ngram_size", "sampling", "sampling_topk",
          "sampling_topp", "temperature"}  # fmt: skip
+Row = TypeVar("Row")
 CHUNK = 1024  # sentences between two steps of the progress bar
 
 
@@ -30,15 +35,20 @@ class CTranslate2Decoder(MMIDecoder):
         AMIError: CTranslate2 is missing, folders do not fit the data, or the search needs what CTranslate2 lacks.
     """
 
-    def _load_networks(self, path: Optional[str], backward_path: Optional[str]) -> None:
+    def _load_networks(self, path: Optional[str], backward_path: Optional[str], needs_backward: bool) -> None:
         if self.task.separators:
             raise AMIError(f"--engine {NAME} is for translation: rerank dialogues with --engine fairseq")
         self.models, self.saved, self.backward = [], None, []
         self.how = search_of(self.cfg)
         self.forward_network = self._network(path, self.task, "--path") if path else None
-        self.backward_network = self._network(backward_path or path, self.backward_task, "--backward-path")
+        self.backward_network = None
+        if needs_backward or backward_path or (path and converted_record(path).pair):
+            self.backward_network = self._network(backward_path or path, self.backward_task, "--backward-path")
 
-    def _network(self, path: str, task: Any, what: str) -> CTranslate2Network:
+    def _has_backward(self) -> bool:
+        return self.backward_network is not None
+
+    def _network(self, path: str, task: "AMITranslation", what: str) -> CTranslate2Network:
         folder = folder_between(path, (task.cfg.source_lang, task.cfg.target_lang), what)
         on_gpu = torch.cuda.is_available() and not self.cfg.common.cpu
         network = CTranslate2Network(folder, "cuda" if on_gpu else "cpu", batch_size=self.cfg.dataset.batch_size)
@@ -74,13 +84,13 @@ class CTranslate2Decoder(MMIDecoder):
             scores += np.split(found, np.cumsum([len(entry.hypotheses) for entry in rows])[:-1])
         return scores
 
-    def _chunks(self, rows: Sequence[Any], title: str) -> Iterator[Tuple[int, Sequence[Any]]]:
+    def _chunks(self, rows: Sequence[Row], title: str) -> Iterator[Tuple[int, Sequence[Row]]]:
         hidden = True if self.cfg.common.no_progress_bar else None  # None: no bar where there is no terminal
         for start in tqdm(range(0, len(rows), CHUNK), desc=title, leave=False, disable=hidden):
             yield start, rows[start : start + CHUNK]
 
 
-def search_of(cfg: Any) -> Search:
+def search_of(cfg: DictConfig) -> Search:
     """fairseq's settings of the search as CTranslate2 takes them.
 
     Raises:

@@ -1,9 +1,9 @@
 """A converted folder that reads and writes text."""
 
-from typing import Any, Optional
+from typing import Any, Dict, Optional
 
 from fairseq.data import encoders
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from fairseq_ami.tools.formats.ctranslate2_network import CTranslate2Network
@@ -41,5 +41,5 @@ class CTranslate2Engine(CTranslate2Network):
         return text
 
 
-def _settings(part: Any) -> Any:
+def _settings(part: Optional[Dict[str, Any]]) -> Optional[DictConfig]:
     return None if part is None else OmegaConf.create(part)
