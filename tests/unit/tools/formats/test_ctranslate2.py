@@ -272,6 +272,20 @@ def test_an_earlier_export_is_replaced_on_request_and_other_files_never(tmp_path
     assert (Path(out) / "forward" / "notes.txt").read_text() == "mine"
 
 
+def test_an_exported_folder_keeps_its_text_processing(tmp_path):
+    """Dictionaries, codes and tokenisation of the folder of a pair, or of one of its networks."""
+    checkpoint, codes = save_pair(tmp_path / "pair"), tmp_path / "codes.txt"
+    codes.write_text("#version: 0.2\nw 0</w>\n")
+    text = {"bpe_codes": str(codes), "tokenizer": "moses"}
+    for name, options in (("both", {"pair": True}), ("one", {"direction": "backward"})):
+        folder = export(str(checkpoint), str(tmp_path / name), **options, **text)
+        again = {} if name == "one" else {"direction": "backward"}
+        out = export(folder, str(tmp_path / f"{name}.converted"), format="ctranslate2", **again)
+        record = CTranslate2Network(out).record
+        assert record.tokenizer["_name"] == "moses" and record.tokenizer["source_lang"] == "de"
+        assert Path(out, record.bpe["bpe_codes"]).read_text() == codes.read_text()
+
+
 def test_damaged_folders_are_explained(tmp_path, small):
     record = Path(small[3].folder, "fairseq_ami.json").read_text()
     folder = tmp_path / "folder"
