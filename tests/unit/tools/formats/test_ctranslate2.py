@@ -117,6 +117,19 @@ def test_the_shortest_length_means_what_it_means_in_fairseq(trained):
     assert min(map(len, free)) < 3 + 1
 
 
+def test_a_search_that_runs_into_the_length_limit(trained):
+    """It ends with the forced end symbol that fairseq counts; nearly always with the same hypothesis."""
+    module, source, target, network = trained
+    rows = sentences(source, 60)
+    wanted = networks.stock_search(module, source, target, rows, longest=2, beam_size=5)
+    same = 0
+    for (best,), (stock, *_) in zip(network.search(rows, Search(max_len_b=2)), wanted):
+        if best.tokens.tolist() == stock["tokens"].tolist():
+            assert best.score == pytest.approx(float(stock["score"]), abs=1e-4)
+            same += 1
+    assert same >= 57
+
+
 def test_samples_follow_the_distribution(small):
     """The first word of 1,000 samples against the softmax; the same seed gives the same samples."""
     module, source, target, network = small
