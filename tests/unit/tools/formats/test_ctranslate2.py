@@ -196,6 +196,19 @@ def test_either_direction_of_a_pair(tmp_path, caplog):
         CTranslate2Network(folder)
 
 
+def test_a_noisy_transformer_is_exported_without_its_noise(tmp_path):
+    """As it decodes by default."""
+    checkpoint = save_checkpoint(tmp_path / "stock", **PRE_NORM)
+    module, source, target = load(checkpoint)
+    state = torch.load(checkpoint, weights_only=True)
+    state["cfg"]["model"].update(_name="noisy_transformer", arch="noisy_transformer", noise_scale=1.0)
+    state["model"]["encoder.latent_noise.weight"] = torch.ones(3)
+    torch.save(state, checkpoint)
+    pairs = list(zip(sentences(source, 9), sentences(target, 9, seed=6)))
+    found = convert(checkpoint).log_probs(*zip(*pairs))
+    assert found == pytest.approx(networks.stock_scores(module, source, target, pairs), abs=1e-4)
+
+
 # ---------------------------------------------------------------------- refusals
 
 
