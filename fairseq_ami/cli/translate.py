@@ -43,7 +43,8 @@ def be_quiet(verbose: bool) -> None:
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(format="%(levelname)s: %(message)s", level=level, stream=sys.stderr, force=True)
     if not verbose:
-        warnings.filterwarnings("ignore", message="'pin_memory' argument is set as true")  # torch, without a GPU
+        for package in ("torch", "fairseq"):  # they warn about how they call themselves
+            warnings.filterwarnings("ignore", category=UserWarning, module=rf"{package}\.")
 
 
 def check_arguments(args: argparse.Namespace) -> None:
