@@ -14,7 +14,15 @@ from fairseq_ami.objectives.mutual_information import (
     tangent_bound,
     tuba,
 )
-from fairseq_ami.objectives.policy_gradient import advantages, leave_one_out_baseline, policy_loss
+from fairseq_ami.objectives.policy_gradient import (
+    advantages,
+    first_of_its_kind,
+    leave_one_out_baseline,
+    minimum_risk_loss,
+    policy_loss,
+    within_source,
+    without_length,
+)
 
 __all__ = [
     "advantages",
@@ -22,6 +30,7 @@ __all__ = [
     "cosine_multiplier",
     "donsker_varadhan",
     "fake_loss",
+    "first_of_its_kind",
     "info_nce",
     "info_nce_local_global",
     "info_nce_terms",
@@ -31,6 +40,7 @@ __all__ = [
     "leave_one_out_baseline",
     "log_mean_exp_negatives",
     "mine",
+    "minimum_risk_loss",
     "nwj",
     "optimal_log_xi",
     "policy_loss",
@@ -39,4 +49,6 @@ __all__ = [
     "token_log_likelihood",
     "token_log_probs",
     "tuba",
+    "within_source",
+    "without_length",
 ]

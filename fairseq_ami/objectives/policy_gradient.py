@@ -1,7 +1,8 @@
-"""REINFORCE with a baseline (AMI equation 12; Williams, 1992)."""
+"""Policy gradients: REINFORCE with a baseline (AMI equation 12; Williams, 1992) and minimum risk (Shen et al., 2016)."""
 
 from typing import Optional
 
+import torch
 from torch import Tensor
 
 
@@ -45,3 +46,56 @@ def policy_loss(log_prob: Tensor, advantage: Tensor) -> Tensor:
         Mean over the samples of each source, shape (batch,).
     """
     return -(advantage.detach() * log_prob).mean(1)
+
+
+def first_of_its_kind(tokens: Tensor, k: int) -> Tensor:
+    """True at each sample that no earlier sample of its source equals, shape (batch, k).
+
+    Args:
+        tokens: samples, those of one source neighbours, shape (batch * k, length).
+        k: samples per source.
+    """
+    rows = tokens.view(-1, k, tokens.size(1))
+    alike = (rows.unsqueeze(1) == rows.unsqueeze(2)).all(-1)  # (batch, k, k)
+    return ~alike.tril(diagonal=-1).any(-1)
+
+
+def minimum_risk_loss(log_prob: Tensor, rewards: Tensor, alpha: float, distinct: Optional[Tensor] = None) -> Tensor:
+    """Minus the expected reward over the samples of each source, as if there were no other outputs.
+
+    The probabilities are renormalised over the distinct samples and sharpened,
+    Q(y) = P(y)^alpha / sum_y' P(y')^alpha (Shen et al., 2016, equations 11 and 12). A baseline would change nothing.
+
+    Args:
+        log_prob: log P(T'|S) of each sample, with gradient, shape (batch, k).
+        rewards: shape (batch, k), no gradient.
+        alpha: sharpness; at 0 all samples count alike, and nothing is learnt.
+        distinct: False at samples that repeat an earlier one, shape (batch, k); None where all differ.
+
+    Returns:
+        Shape (batch,).
+    """
+    logits = alpha * log_prob
+    if distinct is not None:
+        logits = logits.masked_fill(~distinct, float("-inf"))
+    return -(torch.softmax(logits, dim=1) * rewards.detach()).sum(1)
+
+
+def within_source(values: Tensor) -> Tensor:
+    """*values* (batch, k) minus the mean of each source."""
+    return values - values.mean(1, keepdim=True)
+
+
+def without_length(rewards: Tensor, lengths: Tensor, slope: float) -> Tensor:
+    """Rewards without what is linear in the length of a sample.
+
+    Args:
+        rewards: shape (batch, k).
+        lengths: symbols of each sample, shape (batch, k).
+        slope: reward per symbol, of a regression within sources over earlier updates.
+
+    Returns:
+        Shape (batch, k); the mean of each source is that of its rewards.
+    """
+    lengths = lengths.to(rewards)  # the mean is added afterwards: what is linear in length then cancels exactly
+    return rewards - slope * lengths + slope * lengths.mean(1, keepdim=True)

@@ -15,7 +15,7 @@ FLOORS = [
     {"checkpoints"},
     {"objectives"},
     {"modules"},
-    {"metrics", "data"},
+    {"metrics", "data", "rewards"},
     {"models", "optim"},
     {"generation"},
     {"criterions", "training"},
