@@ -17,7 +17,7 @@ from fairseq_ami.objectives.mutual_information import (
 from fairseq_ami.objectives.policy_gradient import (
     advantages,
     first_of_its_kind,
-    leave_one_out_baseline,
+    leave_one_out,
     minimum_risk_loss,
     policy_loss,
     within_source,
@@ -37,7 +37,7 @@ __all__ = [
     "jensen_shannon",
     "entropies",
     "label_smoothed_nll",
-    "leave_one_out_baseline",
+    "leave_one_out",
     "log_mean_exp_negatives",
     "mine",
     "minimum_risk_loss",

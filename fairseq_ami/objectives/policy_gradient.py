@@ -1,4 +1,4 @@
-"""Policy gradients: REINFORCE with a baseline (AMI equation 12; Williams, 1992) and minimum risk (Shen et al., 2016)."""
+"""REINFORCE with a baseline (AMI equation 12; Williams, 1992), and minimum risk (Shen et al., 2016)."""
 
 from typing import Optional
 
@@ -6,33 +6,33 @@ import torch
 from torch import Tensor
 
 
-def leave_one_out_baseline(rewards: Tensor) -> Tensor:
-    """Mean reward of the other samples of the same source.
+def leave_one_out(rewards: Tensor) -> Tensor:
+    """Each reward minus the mean reward of the other samples of its source.
 
-    A mean that includes the sample itself would shrink the gradient by (k - 1) / k.
+    A mean that includes the sample itself would shrink the gradient by (k - 1) / k. The differences are taken
+    one by one, so that equal rewards give exactly 0.
 
     Args:
         rewards: shape (batch, k) with k >= 2.
 
     Raises:
-        ValueError: fewer than two samples a source.
+        ValueError: fewer than two samples per source.
     """
     count = rewards.size(1)
     if count < 2:
-        raise ValueError("the leave-one-out baseline needs at least two samples a source")
-    return (rewards.sum(1, keepdim=True) - rewards) / (count - 1)
+        raise ValueError("the leave-one-out baseline needs at least two samples per source")
+    return (rewards.unsqueeze(2) - rewards.unsqueeze(1)).sum(2) / (count - 1)
 
 
 def advantages(rewards: Tensor, baseline: Optional[float]) -> Tensor:
-    """Reward less baseline.
+    """Reward minus baseline.
 
     Args:
         rewards: the whole reward, K(T') log Q(S|T') where K is used, shape (batch, k). The baseline is of
             this product: K * (r - b) with a baseline b of r alone would be biased.
         baseline: a number that does not depend on these samples; None takes the leave-one-out mean.
     """
-    b = leave_one_out_baseline(rewards) if baseline is None else baseline
-    return (rewards - b).detach()
+    return (leave_one_out(rewards) if baseline is None else rewards - baseline).detach()
 
 
 def policy_loss(log_prob: Tensor, advantage: Tensor) -> Tensor:

@@ -62,9 +62,8 @@ def _found(name: str) -> Callable[[Sampled], Any]:
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # importing runs a user's code
-        raise AMIError(
-            f"--reward {name}: cannot import {module_name} ({type(error).__name__}: {first_line(error)}). Is it on PYTHONPATH?"
-        ) from error
+        why = f"{type(error).__name__}: {first_line(error)}"
+        raise AMIError(f"--reward {name}: cannot import {module_name} ({why}). Is it on PYTHONPATH?") from error
     function = getattr(module, function_name, None)
     if not callable(function):
         raise AMIError(f"--reward {name}: {module_name} has no function {function_name!r}")

@@ -27,7 +27,7 @@ def sampled(outputs, references=None, k=1):
     "text, rewards",
     [
         ("log-q", {"log-q": 1.0}),
-        ("log-q=1,chrf=0.5,my_package.rewards:fluency=0.2", {"log-q": 1.0, "chrf": 0.5, "my_package.rewards:fluency": 0.2}),
+        ("log-q=1,chrf=0.5,my_package.mine:f=0.2", {"log-q": 1.0, "chrf": 0.5, "my_package.mine:f": 0.2}),
         (" bleu = -2 , constant", {"bleu": -2.0, "constant": 1.0}),
     ],
 )  # fmt: skip
