@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.optim.inner import player_config, pretrain_scheduler
-from fairseq_ami.optim.phased_config import AMIPhasedConfig, check_options, follows_lr
+from fairseq_ami.optim.phased_config import PRESENT, AMIPhasedConfig, check_options, follows_lr, given
 from fairseq_ami.optim.weight_box import clip_weights
 from fairseq_ami.schedules import PRETRAIN
 
@@ -185,10 +185,7 @@ class AMIPhased(FairseqCompositeOptimizer):
             AMIError: settings of a box that there is not.
         """
         self.boxed = boxed
-        defaults = AMIPhasedConfig.__dataclass_fields__
-        asked = [
-            f for f in ("weight_clip", "weight_clip_mode") if str(getattr(self.settings, f)) != str(defaults[f].default)
-        ]
+        asked = [name for name in PRESENT["backward"] if given(self.settings, name)]
         if not boxed and asked and str(self.settings.weight_clip_mode) != "none":
             flags = ", ".join("--" + name.replace("_", "-") for name in asked)
             raise AMIError(f"{flags}: only the backward network of --objective ami is clipped: leave it out")

@@ -111,16 +111,19 @@ NAMES = {
 }  # fmt: skip
 # options that act on a player in its own updates
 PLAYING: Dict[str, Tuple[str, ...]] = {
-    "forward": ("forward_lr", "baseline_decay"),
-    "backward": ("backward_lr", "weight_clip", "weight_clip_mode"),
+    "forward": ("forward_lr",),
+    "backward": ("backward_lr",),
     "noise": ("noise_lr",),
     "encoder": ("encoder_lr", "encoder_optimizer"),
     "critic": ("critic_lr", "critic_optimizer"),
 }
 # options that act on a player whenever it moves, in pretraining as well
 MOVING: Dict[str, Tuple[str, ...]] = {player: (f"{player}_clip_norm",) for player in NAMES}
-# options of the pretraining of a pair of networks
-PRETRAINING: Dict[str, Tuple[str, ...]] = {"forward": ("pretrain_lr", "pretrain_warmup_updates")}
+# options of a pair of networks, whoever of the two moves; AMIPhased.set_box asks whether there is a box
+PRESENT: Dict[str, Tuple[str, ...]] = {
+    "forward": ("pretrain_lr", "pretrain_warmup_updates", "baseline_decay"),
+    "backward": ("weight_clip", "weight_clip_mode"),
+}
 SCHEDULE = ("inner_lr_scheduler", "inner_lr_scheduler_args")
 
 
@@ -129,36 +132,43 @@ def follows_lr(cfg: Any, player: str) -> bool:
     return getattr(cfg, f"{player}_lr", None) is None
 
 
-def check_options(cfg: Any, players: AbstractSet[str], pretrained: AbstractSet[str] = frozenset()) -> None:
+def check_options(
+    cfg: Any,
+    players: AbstractSet[str],
+    pretrained: AbstractSet[str] = frozenset(),
+    others: AbstractSet[str] = frozenset(),
+) -> None:
     """Refuse options that no player of this run would feel. One that equals its default passes.
 
     Args:
         cfg: settings of ``ami_phased``.
         players: who has updates of its own.
         pretrained: who moves in pretraining.
+        others: who else is part of the model.
 
     Raises:
         AMIError: with the option, its player and the players that there are.
     """
     there = {*players, *pretrained}
-    for table, felt_by in ((PLAYING, players), (MOVING, there), (PRETRAINING, there)):
+    for table, felt_by in ((PLAYING, players), (MOVING, there), (PRESENT, there | others)):
         for player, names in table.items():
             for name in names if player not in felt_by else ():
-                if _given(cfg, name):
+                if given(cfg, name):
                     raise AMIError(
                         f"{_flag(name)} is for the {NAMES[player]}, which has no updates in this run (players: "
                         f"{', '.join(sorted(players))}): leave it out"
                     )
     if all(follows_lr(cfg, player) for player in there):
         for name in SCHEDULE:
-            if _given(cfg, name):
+            if given(cfg, name):
                 raise AMIError(
                     f"{_flag(name)} is for players with a learning rate of their own (--encoder-lr, --critic-lr); "
                     "those of this run follow --lr: leave it out and use --lr-scheduler"
                 )
 
 
-def _given(cfg: Any, name: str) -> bool:
+def given(cfg: Any, name: str) -> bool:
+    """Whether the option differs from its default: one that is written down with its default counts as not given."""
     return str(getattr(cfg, name)) != str(AMIPhasedConfig.__dataclass_fields__[name].default)
 
 

@@ -6,7 +6,7 @@ from unit.players import make_optimizer, make_weights
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.optim import check_options
-from fairseq_ami.optim.phased_config import MOVING, NAMES, PLAYING, PRETRAINING, SCHEDULE, AMIPhasedConfig
+from fairseq_ami.optim.phased_config import MOVING, NAMES, PLAYING, PRESENT, SCHEDULE, AMIPhasedConfig
 
 PAIR, ALL = {"forward", "backward"}, {"forward", "backward", "noise"}
 VAE = {"encoder", "decoder", "critic"}
@@ -43,7 +43,7 @@ def test_the_table_knows_every_option():
     """A new option of the optimizer belongs to a player, or to all of them."""
     of_all = {"inner_optimizer", "inner_optimizer_args", *SCHEDULE, "lr", "fp16", "bf16", "_name"}
     assert set(EFFECTS) | of_all == set(AMIPhasedConfig.__dataclass_fields__)
-    tables = [name for table in (PLAYING, MOVING, PRETRAINING) for names in table.values() for name in names]
+    tables = [name for table in (PLAYING, MOVING, PRESENT) for names in table.values() for name in names]
     assert sorted(tables) == sorted(EFFECTS)
 
 
@@ -68,6 +68,14 @@ def test_defaults_pass_everywhere(game):
     """Also when they are written down, as a configuration file does."""
     written = {name: AMIPhasedConfig.__dataclass_fields__[name].default for name in EFFECTS}
     check_options(AMIPhasedConfig(**written), GAMES[game])
+
+
+def test_options_of_the_pair_do_not_ask_who_moves():
+    """mmi-fixed: whether there is a box is the game's to say, and --pretrain-lr acts before the game."""
+    for name in ("weight_clip", "weight_clip_mode", "pretrain_lr", "baseline_decay"):
+        check_options(AMIPhasedConfig(**{name: EFFECTS[name][0]}), {"forward"}, others=PAIR)
+    with pytest.raises(AMIError, match="--backward-clip-norm"):
+        check_options(AMIPhasedConfig(backward_clip_norm=0.1), {"forward"}, others=PAIR)
 
 
 def test_a_network_that_is_only_pretrained():
