@@ -225,7 +225,7 @@ information() {  # Table 2 and the bounds of all that is trained, on the test se
     [ ${#paths[@]} -gt 0 ] || continue
     # the common Q and the frozen samples are those of the pretrained networks: a pair that nothing moves
     start=$RUNS/start/checkpoint_last.pt
-    [ -s "$start" ] || pair "$RUNS/start" --objective mle --forward-lr 0 --backward-lr 0 --noise-lr 0 --max-update 1 \
+    [ -s "$start" ] || pair "$RUNS/start" --objective mle --forward-lr 0 --backward-lr 0 --max-update 1 \
       --disable-validation > "$RUNS/start.log" 2>&1 || stop "see $RUNS/start.log"
     whole "$WORK/table2.$arch.tsv" fairseq-ami bound "$BIN" --path "${paths[@]}" --common-q "$start" \
       --frozen-samples "$start" --vectors "$VECTORS" \

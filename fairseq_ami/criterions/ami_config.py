@@ -71,6 +71,10 @@ class AMIMinimaxConfig(FairseqDataclass):
             "--policy-weight means the same everywhere; or by their own, often far larger (the paper: none)"
         },
     )
+    reward_per: ChoiceEnum(["token", "sentence"]) = field(
+        default="token",
+        metadata={"help": "reward of a sample: log Q(S|T') per token of S, or of the whole of S (the paper)"},
+    )
     noise_lambda: float = field(default=0.1, metadata={"help": "weight of the size of the noise (lambda of eq. 15)"})
     noise_norm_cap: float = field(default=1.0, metadata={"help": "no reward for noise beyond this size; 0 for no cap"})
     no_valid_bound: bool = field(default=False, metadata={"help": "validate without sampling: no VIM bound, faster"})

@@ -31,7 +31,7 @@ from fairseq_ami.types import Batch, Log, PairTask
 
 Weights = List[Tensor]
 
-MIN_REWARD_STD = 0.01  # nats per source token
+MIN_REWARD_STD = 0.01  # nats, per token or per sentence as the reward is
 
 
 @register_criterion("ami_minimax", dataclass=AMIMinimaxConfig)
@@ -126,7 +126,7 @@ class AMIMinimax(FairseqCriterion):
             model: the paired model.
             sample: a fairseq batch of the forward direction.
             step: the phase and its reward statistics.
-            common: weights of the frozen common Q of validation.
+            common: weights of the frozen common Q of validation; see :func:`evaluate_pair`.
 
         Returns:
             loss (summed), sample size, and sums to log.
@@ -209,6 +209,8 @@ class AMIMinimax(FairseqCriterion):
                 rewards = multiplier * rewards
             if self.cfg.infomax_weight:
                 rewards = rewards + self.cfg.infomax_weight * self._infomax_reward(turn, rollout)
+            if str(self.cfg.reward_per) == "sentence":  # equation 12's; InfoMax-GAN's part keeps its weight beside it
+                rewards = lengths * rewards
         self._log_rewards(turn, rewards, log_q, multiplier)
         turn.log.update(sample_sums(rollout, turn.batch, self.sampling))
         return policy_loss(rollout.log_prob, self._advantages(turn, rewards)).sum(), rollout
@@ -278,6 +280,7 @@ class AMIMinimax(FairseqCriterion):
         total = rewards.double()
         turn.log.update(
             reward_count=rewards.numel(),
+            **{f"rewards_of_{turn.step.phase}": 1},
             reward_sum=total.sum(),
             reward_square=total.pow(2).sum(),
             multiplier_sum=multiplier.sum(),

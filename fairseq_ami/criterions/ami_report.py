@@ -11,8 +11,6 @@ RATIOS: Dict[str, Tuple[str, str]] = {
     "forward_nll": ("forward_nll", "forward_nll_tokens"),
     "backward_nll_real": ("backward_nll_real", "backward_nll_real_tokens"),
     "backward_nll_fake": ("backward_nll_fake", "backward_nll_fake_tokens"),
-    "reward": ("reward_sum", "reward_count"),
-    "baseline": ("baseline_sum", "reward_count"),
     "multiplier": ("multiplier_sum", "reward_count"),
     "vim_bound": ("log_q_sum", "reward_count"),
     "vim_bound_token": ("log_q_sum", "log_q_tokens"),
@@ -25,6 +23,10 @@ RATIOS: Dict[str, Tuple[str, str]] = {
     "cut_samples": ("sample_cut", "sample_rows"),
     "noise_norm": ("noise_norm_sum", "sample_rows"),
 }
+
+# the same of the rewards, which are K log Q in forward updates and log Q in noise updates: named by phase
+REWARDED = ("forward", "noise")
+REWARD_RATIOS = {"reward": ("reward_sum", "reward_count"), "baseline": ("baseline_sum", "reward_count")}
 
 
 def _total(logs: List[Dict[str, Any]], key: str) -> float:
@@ -42,7 +44,9 @@ def log_metrics(logs: List[Dict[str, Any]]) -> None:
         if tokens > 0:
             metrics.log_scalar("nll_loss", _total(logs, "valid_nll") / tokens / math.log(2), tokens, round=3)
             metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
-    for name, (numerator, denominator) in RATIOS.items():
+    phase = next((name for name in REWARDED if f"rewards_of_{name}" in present), None)
+    ratios = {**RATIOS, **{f"{name}_{phase}": parts for name, parts in REWARD_RATIOS.items() if phase}}
+    for name, (numerator, denominator) in ratios.items():
         count = _total(logs, denominator)
         if numerator in present and count > 0:
             metrics.log_scalar(name, _total(logs, numerator) / count, count, round=4)
@@ -51,7 +55,7 @@ def log_metrics(logs: List[Dict[str, Any]]) -> None:
         if f"{name}_square" in present and count > 0:
             mean = _total(logs, f"{name}_sum") / count
             variance = max(_total(logs, f"{name}_square") / count - mean**2, 0.0)
-            metrics.log_scalar(f"{name}_std", math.sqrt(variance), count, round=4)
+            metrics.log_scalar(f"{name}_std_{phase}", math.sqrt(variance), count, round=4)
     if {"backward_nll_fake", "backward_nll_real"} <= present and "log_q_tokens" in present:
         metrics.log_derived(
             "nll_gap", lambda meters: round(meters["backward_nll_fake"].avg - meters["backward_nll_real"].avg, 4)

@@ -49,7 +49,8 @@ def evaluate_pair(
         sample, reverse: the batch in both directions.
         sampling: None leaves the bound out.
         multiplier: K(T') of a rollout.
-        common: weights of the frozen common Q; None while it is still the model's own.
+        common: weights of the frozen common Q; empty while it is still the model's own; None where nobody kept one
+            (``fairseq-validate``), which leaves its bound out.
         log: receives the sums.
 
     Returns:
@@ -71,13 +72,13 @@ def _bound(model, sample, reverse, sampling, multiplier, common, log) -> None:
     rollout = roll_out(model, sample, one, VALIDATION_UPDATE, noise=False, score=True)
     tokens = rollout.samples.tokens
     log_q = backward_log_likelihood(model, tokens, reverse, sampling.pad).sum()
-    other = log_q
     if common is not None:
+        log["log_q_common_sum"] = log_q
+    if common:
         with weights_replaced(model.backward_model, common):
-            other = backward_log_likelihood(model, tokens, reverse, sampling.pad).sum()
+            log["log_q_common_sum"] = backward_log_likelihood(model, tokens, reverse, sampling.pad).sum()
     log.update(
         log_q_sum=log_q,
-        log_q_common_sum=other,
         log_q_tokens=reverse["ntokens"],
         reward_count=len(sample["id"]),
         multiplier_sum=multiplier(model, sample, rollout).sum(),

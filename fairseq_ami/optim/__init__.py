@@ -1,5 +1,6 @@
 from fairseq_ami.optim.ami_phased import AMIPhased, phased
 from fairseq_ami.optim.lagging import LaggingSchedule
+from fairseq_ami.optim.phased_config import check_options
 from fairseq_ami.optim.running_statistics import RunningStatistics
 
-__all__ = ["AMIPhased", "LaggingSchedule", "RunningStatistics", "phased"]
+__all__ = ["AMIPhased", "LaggingSchedule", "RunningStatistics", "check_options", "phased"]

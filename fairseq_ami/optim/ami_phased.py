@@ -1,77 +1,20 @@
 """``ami_phased``: one optimizer per player, of which only the player whose phase it is takes a step."""
 
 import logging
-from dataclasses import dataclass, field
 from typing import Any, Dict, FrozenSet, Iterable, List, Optional
 
 import torch
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.optim import register_optimizer
 from fairseq.optim.composite import CompositeOptimizer, CompositeOptimizerConfig, FairseqCompositeOptimizer
-from omegaconf import II
 from torch import Tensor
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.optim.inner import player_config, pretrain_scheduler
-from fairseq_ami.optim.weight_box import MODES, clip_weights
+from fairseq_ami.optim.phased_config import PRESENT, AMIPhasedConfig, check_options, follows_lr, given
+from fairseq_ami.optim.weight_box import clip_weights
 from fairseq_ami.schedules import PRETRAIN
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class AMIPhasedConfig(FairseqDataclass):
-    forward_lr: float = field(default=2e-4, metadata={"help": "learning rate of the forward network"})
-    backward_lr: float = field(default=2e-4, metadata={"help": "learning rate of the backward network"})
-    noise_lr: float = field(default=2e-4, metadata={"help": "learning rate of the noise network"})
-    forward_clip_norm: float = field(default=1.0, metadata={"help": "gradient norm limit, 0 for none"})
-    backward_clip_norm: float = field(default=1.0, metadata={"help": "gradient norm limit, 0 for none"})
-    noise_clip_norm: float = field(default=1.0, metadata={"help": "gradient norm limit, 0 for none"})
-    critic_lr: Optional[float] = field(
-        default=None,
-        metadata={
-            "help": "learning rate of the text VAE's energy function while --lr is not lowered; it falls with it "
-            "(default: --lr itself)"
-        },
-    )
-    critic_optimizer: Optional[str] = field(
-        default=None, metadata={"help": "fairseq optimizer of the energy function (default: --inner-optimizer)"}
-    )
-    encoder_lr: Optional[float] = field(default=None, metadata={"help": "the same of its encoder"})
-    encoder_optimizer: Optional[str] = field(
-        default=None, metadata={"help": "fairseq optimizer of its encoder (default: --inner-optimizer)"}
-    )
-    encoder_clip_norm: float = field(default=5.0, metadata={"help": "of the text VAE's encoder; 0 for none"})
-    decoder_clip_norm: float = field(default=5.0, metadata={"help": "of its decoder"})
-    critic_clip_norm: float = field(default=5.0, metadata={"help": "of its energy function and bag-of-words network"})
-    pretrain_lr: float = field(default=1e-3, metadata={"help": "peak learning rate during --pretrain-updates"})
-    pretrain_warmup_updates: int = field(
-        default=400, metadata={"help": "warm-up of the pretraining; inverse square root decay follows"}
-    )
-    inner_optimizer: str = field(default="adam", metadata={"help": "fairseq optimizer of every player"})
-    inner_optimizer_args: str = field(
-        default="{}",
-        metadata={"help": "its settings as JSON, by their configuration names (adam: betas 0.9, 0.98 if not given)"},
-    )
-    inner_lr_scheduler: str = field(
-        default="fixed",
-        metadata={"help": "fairseq scheduler of every player after pretraining; it counts the player's own updates"},
-    )
-    inner_lr_scheduler_args: str = field(default="{}", metadata={"help": "its settings as JSON"})
-    weight_clip: float = field(
-        default=0.01, metadata={"help": "half width of the backward network's weight box (the paper: 0.01)"}
-    )
-    weight_clip_mode: ChoiceEnum(MODES) = field(
-        default="relative",
-        metadata={"help": "box around the weights at the start of the minimax, around 0 (the paper), or no box"},
-    )
-    baseline_decay: float = field(
-        default=0.9, metadata={"help": "weight of the past in the running mean and spread of the rewards"}
-    )
-    lr: List[float] = II("optimization.lr")
-    # under these names, which are those of fairseq's own flags: any other would become a flag that is always on
-    fp16: bool = II("common.fp16")
-    bf16: bool = II("common.bf16")
 
 
 def phased(optimizer: Any) -> "AMIPhased":
@@ -117,10 +60,11 @@ class AMIPhased(FairseqCompositeOptimizer):
         # class attributes of the parent, which would be shared by all instances of a process
         self.optimizers, self.lr_schedulers = {}, {}
         players = list(dict.fromkeys(parameter.param_group for parameter in params))
+        check_options(cfg, set(players))
         groups = {player: player_config(cfg, player) for player in players}
         super().__init__(CompositeOptimizerConfig(groups=groups), params)
         self.settings = cfg
-        self.followers = frozenset(player for player in players if getattr(cfg, f"{player}_lr", None) is None)
+        self.followers = frozenset(player for player in players if follows_lr(cfg, player))
         self._optimizer = _Players(self.optimizers, self.followers)
         self.lr_scheduler = None  # an outer --lr-scheduler must not find it
         self.pretrain_schedulers = {player: pretrain_scheduler(cfg, self.optimizers[player]) for player in players}
@@ -241,10 +185,7 @@ class AMIPhased(FairseqCompositeOptimizer):
             AMIError: settings of a box that there is not.
         """
         self.boxed = boxed
-        defaults = AMIPhasedConfig.__dataclass_fields__
-        asked = [
-            f for f in ("weight_clip", "weight_clip_mode") if str(getattr(self.settings, f)) != str(defaults[f].default)
-        ]
+        asked = [name for name in PRESENT["backward"] if given(self.settings, name)]
         if not boxed and asked and str(self.settings.weight_clip_mode) != "none":
             flags = ", ".join("--" + name.replace("_", "-") for name in asked)
             raise AMIError(f"{flags}: only the backward network of --objective ami is clipped: leave it out")

@@ -17,7 +17,7 @@ from fairseq_ami.data import SeededOrder
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.noisy_search import NoisySearch
 from fairseq_ami.models.paired import PairedModel
-from fairseq_ami.optim import AMIPhased, RunningStatistics
+from fairseq_ami.optim import AMIPhased, RunningStatistics, check_options
 from fairseq_ami.schedules import PLAYERS, PRETRAIN, PhaseSchedule, parse_phase_cycle
 from fairseq_ami.training import patience, start
 from fairseq_ami.training.phased_task import PhasedTask
@@ -111,6 +111,7 @@ class AMITranslation(PhasedTask, TranslationTask):
         if not from_checkpoint and resuming is None:
             model.load_pretrained(cfg)
             self._to_check = start.pretrained(cfg)
+            start.check_finetuning(model, cfg, self.cfg.finetune_from_model)
         self._model_players = frozenset(model.player_networks())
         return model
 
@@ -137,6 +138,8 @@ class AMITranslation(PhasedTask, TranslationTask):
     # ------------------------------------------------------------------ training
 
     def _start(self, optimizer: AMIPhased, model: PairedModel) -> None:
+        pretrained = PhaseSchedule.movers(PRETRAIN) if self.schedule.pretrain_updates else frozenset()
+        check_options(optimizer.settings, self.schedule.players, pretrained, frozenset(optimizer.optimizers))
         for name in REWARD_TRACKERS.values():
             optimizer.track(name, RunningStatistics(optimizer.settings.baseline_decay))
         optimizer.set_box(self._criterion.game.box)
@@ -183,7 +186,7 @@ class AMITranslation(PhasedTask, TranslationTask):
             self._forward_updates_seen = seen
 
     def valid_step(self, sample: Any, model: Any, criterion: Any, **kwargs: Any) -> Tuple[Tensor, Any, Dict]:
-        common = self._optimizer.anchor if self._optimizer is not None else None
+        common = None if self._optimizer is None else self._optimizer.anchor or []
 
         def with_common(model: Any, sample: Any) -> Any:
             return (

@@ -1,7 +1,7 @@
 """The settings of the whole run that the task has to know, and which of them cannot work."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Optional
 
 from omegaconf import II
 
@@ -26,6 +26,7 @@ class RunSettings:
     use_bmuf: bool = II("optimization.use_bmuf")
     save_dir: str = II("checkpoint.save_dir")
     restore_file: str = II("checkpoint.restore_file")
+    finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
     reset_optimizer: bool = II("checkpoint.reset_optimizer")
     no_save: bool = II("checkpoint.no_save")
     no_save_optimizer_state: bool = II("checkpoint.no_save_optimizer_state")

@@ -119,6 +119,31 @@ def _check_same_pair(saved: Dict[str, Any], model_cfg: Any, path: str) -> None:
             )
 
 
+def check_finetuning(model: Any, model_cfg: Any, path: Optional[str]) -> None:
+    """Look at the weights of ``--finetune-from-model`` before fairseq loads them, whose error names no reason.
+
+    Args:
+        model: the pair of this run; it is left with the checkpoint's weights, as fairseq leaves it.
+        model_cfg: its settings.
+        path: the checkpoint, or None.
+
+    Raises:
+        AMIError: the weights do not fit, with the first that does not and what takes the checkpoint's sizes over.
+    """
+    if path is None:
+        return
+    weights = read_checkpoint(path, "--finetune-from-model")["model"]
+    try:
+        model.load_state_dict(weights, strict=True, model_cfg=model_cfg)
+    except RuntimeError as error:
+        reasons = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
+        raise AMIError(
+            f"--finetune-from-model {path} does not fit the networks of this run ({reasons[0]}). If the sizes of that "
+            f"pair came from checkpoints, pass --restore-file {path} --reset-optimizer --reset-dataloader "
+            "--reset-meters instead: they are taken over"
+        ) from error
+
+
 def pretrained(model_cfg: Any) -> Tuple[str, ...]:
     """Which networks came from a checkpoint."""
     return tuple(name for name in DIRECTIONS if getattr(model_cfg, f"{name}_checkpoint"))

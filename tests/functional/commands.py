@@ -20,7 +20,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PLUGIN = str(ROOT / "fairseq_ami")
 TIMEOUT = 240
 
-MODULES = {name: f"fairseq_cli.{name.replace('-', '_')}" for name in ("train", "generate", "interactive", "preprocess")}
+MODULES = {
+    name: f"fairseq_cli.{name.replace('-', '_')}"
+    for name in ("train", "validate", "generate", "interactive", "preprocess")
+}
 MODULES["hydra-train"] = "fairseq_cli.hydra_train"
 
 _context = multiprocessing.get_context("forkserver")

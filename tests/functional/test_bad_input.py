@@ -47,6 +47,12 @@ REFUSED_SETTINGS = {
     "inner optimizer's settings": (["--inner-optimizer-args", "{lr: 1}"], "not JSON"),
     "inner optimizer's unknown setting": (["--inner-optimizer-args", '{"speed": 1}'], "has no setting"),
     "inner scheduler": (["--inner-lr-scheduler", "reduce_lr_on_plateau"], "choose one of"),
+    "inner scheduler without its end": (["--inner-lr-scheduler", "polynomial_decay"], "needs total_num_update"),
+    "inner scheduler over epochs": (["--inner-lr-scheduler-args", '{"force_anneal": 2}'], "acts between epochs"),
+    "player of a text VAE": (["--critic-lr", "0.1"], "--critic-lr is for the energy function of a text VAE"),
+    "player that is not there": (["--noise-lr", "0.1", "--no-latent-noise"], "--noise-lr is for the noise network"),
+    "player that does not play": (["--noise-lr", "0.1", "--objective", "mmi"], "(players: backward, forward)"),
+    "player that stands still": (["--backward-lr", "0.1", "--objective", "mmi-fixed"], "(players: forward)"),
     "sizes": (["--encoder-embed-dim", "15"], "cannot be built"),
     "adaptive softmax": (["--adaptive-softmax-cutoff", "5"], "adaptive softmax is not supported"),
 }
@@ -140,6 +146,20 @@ def test_checkpoint_of_other_sizes(data: Path, stock: Dict[str, Path], tmp_path:
 
 def test_checkpoint_of_a_pair(data: Path, trained: Path, tmp_path: Path) -> None:
     refused(tmp_path, ami_with(data, tmp_path, forward=trained), "is of the architecture 'ami_transformer_tiny'")
+
+
+def test_finetuning_from_a_pair_of_other_sizes(data: Path, trained: Path, tmp_path: Path) -> None:
+    """Its sizes came from checkpoints: the message says what takes them over, and that works."""
+    args = ami_args(data, tmp_path, 2, network=["--arch", "ami_transformer_tiny"])
+    refused(tmp_path, [*args, "--finetune-from-model", trained], f"--restore-file {trained} --reset-optimizer")
+    advised = ["--restore-file", trained, "--reset-optimizer", "--reset-dataloader", "--reset-meters"]
+    train(tmp_path / "advised", [*args, *advised, "--save-dir", tmp_path / "advised", "--forward-lr", "0"])
+    same = ami_args(data, tmp_path / "same", 2, "--finetune-from-model", trained, "--noise-lr", "0")
+    train(tmp_path / "same", same)
+    weight = "forward_model.encoder.embed_tokens.weight"
+    for folder in ("advised", "same"):
+        after = load(tmp_path / folder / "checkpoint_last.pt")["model"]
+        assert torch.equal(after[weight], load(trained)["model"][weight])
 
 
 def test_other_dictionary(data: Path, stock: Dict[str, Path], tmp_path: Path) -> None:

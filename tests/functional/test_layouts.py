@@ -14,7 +14,8 @@ from functional.settings import LSTM, TRANSFORMER, ami_args
 PLAIN = ["--no-save", "--dropout", "0", "--required-batch-size-multiple", "1"]
 PLAIN += ["--inner-optimizer-args", '{"adam_eps": 0.01}']
 RATES = [f"--{player}-lr=0.01" for player in ("forward", "backward", "noise")]
-LOGGED = ("reward", "reward_std", "vim_bound", "multiplier", "baseline", "noise_norm", "entropy", "forward_nll",
+REWARDS = [f"{name}_{phase}" for name in ("reward", "reward_std", "baseline") for phase in ("forward", "noise")]
+LOGGED = (*REWARDS, "vim_bound", "multiplier", "noise_norm", "entropy", "forward_nll",
           "backward_nll_real", "backward_nll_fake", "length_ratio", "clipped_fraction", "loss")  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from functional.checkpoints import load
 from functional.commands import PLUGIN, run
 from functional.settings import (
     BEST_BLEU,
+    LOGGING,
     LSTM,
     TRANSFORMER,
     TRANSFORMER_SIZES,
@@ -30,6 +31,7 @@ OPTIONS = {
     "hinge": ["--fake-loss", "hinge", "--fake-margin", "3"],
     "running mean": ["--baseline", "running-mean", "--num-samples", "1"],
     "no scale": ["--reward-scale", "none", "--num-samples", "3"],
+    "reward of a sentence": ["--reward-per", "sentence", "--baseline", "running-mean", "--reward-scale", "none"],
     "scale of advantages": ["--reward-scale", "advantage-std", "--baseline", "running-mean"],
     "absolute box": ["--weight-clip-mode", "absolute", "--weight-clip", "0.1"],
     "no box": ["--weight-clip-mode", "none"],
@@ -80,10 +82,12 @@ def test_mmi_fixed_leaves_the_backward_network_alone(data: Path, stock: Dict[str
     assert not torch.equal(load(stock["forward"])["model"][embedding], state["model"][f"forward_model.{embedding}"])
 
 
+REWARDS = ("reward", "reward_std", "advantage_std", "baseline")
 TRAIN_METRICS = {
-    "phase", "reward", "reward_std", "baseline", "multiplier", "vim_bound", "entropy", "length_ratio", "forward_nll",
+    "phase", "multiplier", "vim_bound", "entropy", "length_ratio", "forward_nll",
     "backward_nll_real", "backward_nll_fake", "clipped_fraction", "noise_norm",
     *(f"{kind}_{player}" for kind in ("lr", "gnorm") for player in ("forward", "backward", "noise")),
+    *(f"{name}_{phase}" for name in REWARDS for phase in ("forward", "noise")),
 }  # fmt: skip
 VALID_METRICS = {
     "vim_bound", "vim_bound_token", "vim_bound_common", "vim_bound_token_common", "backward_nll_real",
@@ -110,6 +114,19 @@ def test_json_logs(validated: Any) -> None:
     last = {name: float(value) for name, value in valid[-1].items() if value is not None}
     assert last["valid_vim_bound"] != last["valid_vim_bound_common"]
     assert (validated[0] / "checkpoint_best.pt").exists()
+
+
+def test_validate_knows_no_common_q(validated: Any, data: Path) -> None:
+    """fairseq-validate has no optimizer: it measures the own Q, under that name only, as the training did."""
+    folder, trained = validated
+    args = ["--task", "ami_translation", "--path", folder / "checkpoint_last.pt", "--user-dir", PLUGIN, "--cpu"]
+    result = run(
+        "validate", [data, *args, *LOGGING, "--batch-size", "8", "--num-workers", "0"], folder / "validate.log"
+    )
+    (found,), last = result.logs("valid"), trained.logs("valid")[-1]
+    assert {"valid_vim_bound", "valid_vim_bound_token"} <= set(found)
+    assert float(found["valid_vim_bound"]) == pytest.approx(float(last["valid_vim_bound"]), abs=2e-3)
+    assert not [name for name in found if name.endswith("_common")]
 
 
 def test_phases_in_the_logs(validated: Any) -> None:

@@ -31,6 +31,10 @@ REFUSED = {
     "word dropout": (["--word-dropout", "1"], "--word-dropout must be in [0, 1)"),
     "stock criterion": (["--criterion", "cross_entropy"], "--criterion vae_mine_elbo"),
     "critic's optimizer": ([*CRITIC, "--critic-optimizer", "nothing"], "--critic-optimizer: fairseq has no 'nothing'"),
+    "player of a pair": (["--forward-lr", "0.1"], "--forward-lr is for the forward network"),
+    "box of a pair": (["--weight-clip", "0.1"], "--weight-clip is for the backward network"),
+    "player that is not there": (["--critic-lr", "0.1"], "(players: decoder, encoder): leave it out"),
+    "scheduler of followers": (["--inner-lr-scheduler", "step"], "leave it out and use --lr-scheduler"),
     "flattened fp16": (["--fp16"], "--fp16-no-flatten-grads"),
     "bf16 on the command line": (["--bf16"], "common.bf16=true"),
 }

@@ -79,22 +79,23 @@ class Exact:
         encoder_out = self.encode()[0] if encoder_out is None else encoder_out
         return sum(self.log_p(tokens, encoder_out).exp() * value(tokens) for tokens in EVERY_SAMPLE)
 
-    def reward(self, tokens, use_k):
+    def reward(self, tokens, use_k, per="token"):
         with torch.no_grad():
-            reward = self.log_q(tokens).mean()
+            log_q = self.log_q(tokens)
+            reward = log_q.mean() if per == "token" else log_q.sum()
         return self.k(tokens) * reward if use_k else reward
 
 
-def forward_loss(exact, use_k):
+def forward_loss(exact, use_k, per="token"):
     """-E[r] or -E[K r], summed over the sources."""
-    return -sum(one.expectation(lambda tokens, one=one: one.reward(tokens, use_k)) for one in exact)
+    return -sum(one.expectation(lambda tokens, one=one: one.reward(tokens, use_k, per)) for one in exact)
 
 
-def noise_loss(exact, weight):
+def noise_loss(exact, weight, per="token"):
     """-lambda ||delta|| - E[r], without K."""
     loss = 0.0
     for one in exact:
         encoder_out, delta = one.encode()
-        reward = one.expectation(lambda tokens, one=one: one.reward(tokens, False), encoder_out)
+        reward = one.expectation(lambda tokens, one=one: one.reward(tokens, False, per), encoder_out)
         loss = loss - weight * delta.pow(2).mean().sqrt() - reward
     return loss

@@ -4,7 +4,7 @@ import torch
 
 import fairseq_ami  # noqa: F401
 from fairseq_ami.optim import AMIPhased, RunningStatistics
-from fairseq_ami.optim.ami_phased import AMIPhasedConfig
+from fairseq_ami.optim.phased_config import AMIPhasedConfig
 from fairseq_ami.schedules import PRETRAIN
 
 PLAYERS = ("forward", "backward", "noise")
@@ -22,8 +22,10 @@ def make_weights(seed=0, players=PLAYERS):
 
 
 def make_optimizer(weights, **settings):
-    given = {f"{player}_clip_norm": 0.0 for player in PLAYERS}
-    given.update(inner_optimizer_args=DECAY, weight_clip_mode="none", fp16=False, bf16=False)
+    given = {f"{player}_clip_norm": 0.0 for player in weights if player in PLAYERS}
+    given.update(inner_optimizer_args=DECAY, fp16=False, bf16=False)
+    if "backward" in weights:
+        given["weight_clip_mode"] = "none"
     given.update(settings)
     params = [w for group in weights.values() for w in group]
     optimizer = AMIPhased(AMIPhasedConfig(**given), params)

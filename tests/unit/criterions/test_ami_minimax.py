@@ -188,7 +188,7 @@ def test_logged_ratios(task, pair):
     criterion = make_criterion(task)
     batch = make_batch(task, PAIRS)
     with torch.no_grad():
-        log = criterion(pair.eval(), batch)[2]
+        log = criterion(pair.eval(), batch, common=[])[2]
     with metrics.aggregate() as agg:
         log_metrics([log, log])
     values = agg.get_smoothed_values()
@@ -198,6 +198,14 @@ def test_logged_ratios(task, pair):
     assert values["nll_loss"] == pytest.approx(float(log["valid_nll"]) / 8 / math.log(2), abs=1e-3)
     gap = (float(log["backward_nll_fake"]) - float(log["backward_nll_real"])) / 10
     assert values["nll_gap"] == pytest.approx(gap, abs=1e-3)
+
+
+def test_no_common_bound_without_a_common_q(task, pair):
+    """fairseq-validate knows no frozen Q: the own Q must not stand under the name that makes systems comparable."""
+    with torch.no_grad(), metrics.aggregate() as agg:
+        log_metrics([make_criterion(task)(pair.eval(), make_batch(task, PAIRS))[2]])
+    assert {"vim_bound", "vim_bound_token"} <= set(agg.get_smoothed_values())
+    assert not [name for name in agg.get_smoothed_values() if name.endswith("_common")]
 
 
 @pytest.mark.parametrize("phase", ["pretrain", "forward", "backward", "noise"])

@@ -129,6 +129,15 @@ def test_theta(game, baseline, multiplier):
     assert_unbiased(sampled, exact)
 
 
+def test_theta_of_equation_12(game):
+    """The paper's settings: the reward is K log Q of all of S. Sources of 3 and 2 tokens: no common factor does it."""
+    settings = {"reward_per": "sentence", "baseline": "running-mean", "reward_scale": "none", "mle_weight": 0.0}
+    sampled = sampled_gradients(game, "forward", reward_mean=-3.5, cosine_multiplier="both", **settings)
+    assert_unbiased(sampled, exact_gradient(game[1], "forward", forward_loss(game[3](), True, "sentence")))
+    for one, factor in zip(game[3](), (3, 2)):
+        assert one.reward([4, EOS], True, "sentence") == pytest.approx(factor * one.reward([4, EOS], True).item())
+
+
 def test_theta_without_multiplier_in_the_forward_phase(game):
     """--cosine-multiplier backward leaves the forward phase at -E[r], not at -E[K r]."""
     sampled = sampled_gradients(game, "forward", mle_weight=0.0, cosine_multiplier="backward")
@@ -223,6 +232,13 @@ def test_omega(game, baseline, multiplier):
     exact = exact_gradient(game[1], "noise", noise_loss(game[3](), 0.7 / factor)) * factor
     settings = {"noise_lambda": 0.7, "noise_norm_cap": 0.0, "cosine_multiplier": multiplier, **settings}
     assert_unbiased(sampled_gradients(game, "noise", **settings), exact)
+
+
+def test_omega_of_equation_15(game):
+    """Beside log Q of all of S, lambda weighs the noise as in the paper."""
+    settings = {"reward_per": "sentence", "baseline": "running-mean", "reward_scale": "none"}
+    sampled = sampled_gradients(game, "noise", -3.5, noise_lambda=0.7, noise_norm_cap=0.0, **settings)
+    assert_unbiased(sampled, exact_gradient(game[1], "noise", noise_loss(game[3](), 0.7, "sentence")))
 
 
 def test_omega_above_the_cap(game):
