@@ -10,22 +10,25 @@ from fairseq_ami.criterions.ami_config import AMIMinimaxConfig
 from fairseq_ami.criterions.ami_games import GAMES
 from fairseq_ami.criterions.ami_infomax import sentence_information
 from fairseq_ami.criterions.ami_report import log_metrics
-from fairseq_ami.criterions.ami_turn import Step, Turn, word_counts
+from fairseq_ami.criterions.ami_rewards import CosineMultiplier, Rewards
+from fairseq_ami.criterions.ami_turn import Step, Turn
 from fairseq_ami.criterions.ami_validation import evaluate_pair
 from fairseq_ami.data import reverse_sample
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.policy import Policy
 from fairseq_ami.generation.rollout import Rollout, SamplerSettings, backward_log_likelihood, roll_out, sample_sums
 from fairseq_ami.models.paired import PairedModel
-from fairseq_ami.modules import dropout_off
 from fairseq_ami.objectives import (
     advantages,
-    average_word,
-    cosine_multiplier,
     fake_loss,
+    first_of_its_kind,
     label_smoothed_nll,
+    minimum_risk_loss,
     policy_loss,
+    within_source,
+    without_length,
 )
+from fairseq_ami.rewards import parse_rewards
 from fairseq_ami.schedules import PRETRAIN
 from fairseq_ami.types import Batch, Log, PairTask
 
@@ -50,9 +53,9 @@ class AMIMinimax(FairseqCriterion):
         target = task.target_dictionary
         self.pad, self.eos = target.pad(), target.eos()
         self.not_words = (target.pad(), target.eos(), target.bos())
-        separators = getattr(task, "separators", ())
-        self.word_counts = word_counts(target, (*self.not_words, *separators)) if cfg.center_cosine else None
-        banned = (target.pad(), target.bos(), *separators)
+        self.multiplier = CosineMultiplier(task, self.not_words, cfg.center_cosine)
+        self.rewards = Rewards(self._reward_weights(), cfg, task, self.multiplier, self.pad, self.not_words)
+        banned = (target.pad(), target.bos(), *getattr(task, "separators", ()))
         policy = Policy(banned, cfg.sample_temperature, cfg.sample_topk, cfg.sample_topp)
         self.sampling = SamplerSettings(
             policy, str(cfg.sampler), cfg.num_samples, cfg.sample_max_len_a, cfg.sample_max_len_b, cfg.seed,
@@ -139,7 +142,7 @@ class AMIMinimax(FairseqCriterion):
         }
         if step is None:
             sampling = None if self.cfg.no_valid_bound else self.sampling
-            loss, size = evaluate_pair(model, sample, reverse, sampling, self._multiplier, common, log)
+            loss, size = evaluate_pair(model, sample, reverse, sampling, self.multiplier, common, log)
         else:
             loss, size = self.phases[step.phase](Turn(model, sample, reverse, step, log))
         log.update(loss=loss.detach(), sample_size=size)
@@ -196,24 +199,36 @@ class AMIMinimax(FairseqCriterion):
         return loss
 
     def _policy_term(self, turn: Turn, use_multiplier: bool) -> Tuple[Tensor, Rollout]:
-        """Score-function term, summed over sources, averaged over the samples of each."""
-        model, reverse = turn.model, turn.reverse
-        rollout = roll_out(model, turn.batch, self.sampling, turn.step.update, self._noise(model), score=True)
-        with torch.no_grad(), dropout_off(model.backward_model):
-            log_q = backward_log_likelihood(model, rollout.samples.tokens, reverse, self.pad)
-            log_q = log_q.view(turn.size, -1, log_q.size(1)).sum(2)  # (batch, k)
-            lengths = reverse["target"].ne(self.pad).sum(1, keepdim=True)
-            rewards = log_q / lengths
-            multiplier = self._multiplier(model, turn.batch, rollout).view_as(rewards)
-            if use_multiplier:
-                rewards = multiplier * rewards
-            if self.cfg.infomax_weight:
-                rewards = rewards + self.cfg.infomax_weight * self._infomax_reward(turn, rollout)
-            if str(self.cfg.reward_per) == "sentence":  # equation 12's; InfoMax-GAN's part keeps its weight beside it
-                rewards = lengths * rewards
-        self._log_rewards(turn, rewards, log_q, multiplier)
+        """The loss of the rewards, summed over sources, averaged over the samples of each."""
+        rollout = roll_out(turn.model, turn.batch, self.sampling, turn.step.update, self._noise(turn.model), score=True)
+        rewards = self._shaped(turn, rollout, self.rewards(turn, rollout, use_multiplier))
+        self._log_rewards(turn, rewards)
         turn.log.update(sample_sums(rollout, turn.batch, self.sampling))
-        return policy_loss(rollout.log_prob, self._advantages(turn, rewards)).sum(), rollout
+        advantage = self._advantages(turn, rewards)
+        if str(self.cfg.policy_loss) == "reinforce":
+            return policy_loss(rollout.log_prob, advantage).sum(), rollout
+        distinct = first_of_its_kind(rollout.samples.tokens, self.sampling.num_samples)
+        return minimum_risk_loss(rollout.log_prob, advantage, self.cfg.risk_alpha, distinct).sum(), rollout
+
+    @torch.no_grad()
+    def _shaped(self, turn: Turn, rollout: Rollout, rewards: Tensor) -> Tensor:
+        """The rewards with the anchor, and without what is linear in length."""
+        lengths = rollout.samples.tokens.ne(self.pad).sum(1).view_as(rewards)
+        if turn.step.anchor is not None:
+            rewards = rewards + self.cfg.anchor_weight * self._anchor(turn, rollout, lengths)
+        if str(self.cfg.reward_length) == "as-is":
+            return rewards
+        centred = within_source(lengths.double())
+        turn.log.update(length_product=(centred * within_source(rewards.double())).sum(), length_square=centred.pow(2).sum())
+        return rewards if turn.step.length_slope is None else without_length(rewards, lengths, turn.step.length_slope)
+
+    def _anchor(self, turn: Turn, rollout: Rollout, lengths: Tensor) -> Tensor:
+        """(log P0(T'|S) - log P(T'|S)) / |T'|, P0 being the forward network at the start of the game."""
+        with weights_replaced(turn.model.forward_model, turn.step.anchor):
+            start = score_samples(turn.model, turn.batch, rollout.samples, self.sampling)
+        difference = (start - rollout.log_prob.detach()) / lengths
+        turn.log.update(anchor_divergence=-difference.sum())
+        return difference
 
     def _infomax_term(self, turn: Turn) -> Tensor:
         """InfoMax-GAN's bound on real T: nats per word, weighed against log Q(S|T) per token of S."""
@@ -223,15 +238,6 @@ class AMIMinimax(FairseqCriterion):
         sums, words = sentence_information(turn.model, target, self.pad, self.not_words)
         turn.log.update(infomax_real_sum=sums.detach().sum(), infomax_real_words=words.sum())
         return -self.cfg.infomax_weight * turn.reverse["ntokens"] * sums.sum() / words.sum().clamp(min=1)
-
-    def _infomax_reward(self, turn: Turn, rollout: Rollout) -> Tensor:
-        """The same of T', nats per word of each sample, shape (batch, k). Samples of one source are alike: only those
-        of different sources are contrasted."""
-        tokens, k = rollout.samples.tokens, self.sampling.num_samples
-        found = [sentence_information(turn.model, tokens[j::k], self.pad, self.not_words) for j in range(k)]
-        sums, words = (torch.stack(parts, 1) for parts in zip(*found))
-        turn.log.update(infomax_fake_sum=sums.sum(), infomax_fake_words=words.sum())
-        return sums / words.clamp(min=1)
 
     def _advantages(self, turn: Turn, rewards: Tensor) -> Tensor:
         """Baseline and scale. Statistics of earlier updates only: an update without those that it needs
@@ -256,35 +262,25 @@ class AMIMinimax(FairseqCriterion):
             mask = reverse["target"].ne(self.pad).repeat_interleave(k, 0)
             terms = fake_loss(log_q, mask, str(self.cfg.fake_loss), self.cfg.fake_margin)
             if str(self.cfg.cosine_multiplier) != "none":
-                terms = self._multiplier(turn.model, turn.batch, rollout) * terms
+                terms = self.multiplier(turn.model, turn.batch, rollout) * terms
         else:  # it maximises the same bound as the forward network
             terms = -log_q.sum(1)
         turn.log.update(backward_nll_fake=-log_q.detach().sum(), backward_nll_fake_tokens=k * reverse["ntokens"])
         turn.log.update(sample_sums(rollout, turn.batch, self.sampling))
         return terms.view(-1, k).mean(1).sum()
 
-    def _multiplier(self, model: PairedModel, batch: Batch, rollout: Rollout) -> Tensor:
-        """K(T') of each sample with the forward network's target embeddings, shape (batch * k,)."""
-        tokens = rollout.samples.tokens
-        k = tokens.size(0) // batch["target"].size(0)
-        embedding = model.forward_model.decoder.embed_tokens.weight
-        center = None if self.word_counts is None else average_word(embedding, self.word_counts)
-        return cosine_multiplier(batch["target"].repeat_interleave(k, 0), tokens, embedding, self.not_words, center)
-
     def _noise(self, model: PairedModel) -> bool:
         return model.latent_noise is not None and self.game.noise
 
     # ------------------------------------------------------------------ logging
 
-    def _log_rewards(self, turn: Turn, rewards: Tensor, log_q: Tensor, multiplier: Tensor) -> None:
+    def _log_rewards(self, turn: Turn, rewards: Tensor) -> None:
         total = rewards.double()
         turn.log.update(
             reward_count=rewards.numel(),
             **{f"rewards_of_{turn.step.phase}": 1},
             reward_sum=total.sum(),
             reward_square=total.pow(2).sum(),
-            multiplier_sum=multiplier.sum(),
-            log_q_sum=log_q.sum(),
             baseline_sum=(turn.step.reward_mean or 0.0) * rewards.numel(),
         )
 
