@@ -30,9 +30,7 @@ from fairseq_ami.objectives import (
 )
 from fairseq_ami.rewards import parse_rewards
 from fairseq_ami.schedules import PRETRAIN
-from fairseq_ami.types import Batch, Log, PairTask
-
-Weights = List[Tensor]
+from fairseq_ami.types import Batch, Log, PairTask, Weights
 
 MIN_REWARD_STD = 0.01  # nats, per token or per sentence as the reward is
 
@@ -74,7 +72,7 @@ class AMIMinimax(FairseqCriterion):
         cfg, game = self.cfg, self.game
         if cfg.num_samples < 1:
             raise AMIError("--num-samples must be at least 1")
-        if str(cfg.baseline) == "leave-one-out" and cfg.num_samples < 2 and game.rewards:
+        if str(cfg.baseline) == "leave-one-out" and cfg.num_samples < 2 and game.samples:
             raise AMIError(
                 "--baseline leave-one-out compares the samples of a source with one another: pass --num-samples 2 or "
                 "more, or --baseline running-mean"
@@ -88,7 +86,7 @@ class AMIMinimax(FairseqCriterion):
     def _check_parts(self) -> None:
         """Refuse what is asked of a part that this game does not have: it would have no effect."""
         cfg, game = self.cfg, self.game
-        critic_sees_samples = bool(game.rewards) and "backward" in game.players
+        critic_sees_samples = game.samples and "backward" in game.players
         without_effect = {
             "--cosine-multiplier backward": not game.multiplier and str(cfg.cosine_multiplier) == "backward",
             "--fake-loss": not game.adversarial and str(cfg.fake_loss) != str(AMIMinimaxConfig.fake_loss),
@@ -98,6 +96,18 @@ class AMIMinimax(FairseqCriterion):
         }
         for flag in (flag for flag, holds in without_effect.items() if holds):
             raise AMIError(f"{flag} has no effect with --objective {cfg.objective}: leave it out")
+
+    def _reward_weights(self) -> Dict[str, float]:
+        """Reward -> weight: of ``--reward``, else of the game; ``--infomax-weight`` adds its own."""
+        cfg, game = self.cfg, self.game
+        if cfg.reward is not None and not game.samples:
+            raise AMIError(f"--reward has no effect with --objective {cfg.objective}: leave it out")
+        if cfg.reward is None and game.rewards == ():
+            raise AMIError(f"--objective {cfg.objective} needs --reward, such as --reward chrf")
+        weights = parse_rewards(cfg.reward) if cfg.reward is not None else {name: 1.0 for name in game.rewards or ()}
+        if cfg.infomax_weight:
+            weights.setdefault("infomax", cfg.infomax_weight)
+        return weights
 
     def check_model(self, model: PairedModel) -> None:
         """Refuse settings that *model* has no part for, before the first update.
@@ -109,7 +119,7 @@ class AMIMinimax(FairseqCriterion):
         if cfg.infomax_weight and model.infomax is None:
             raise AMIError("--infomax-weight needs the heads of the backward network: pass --infomax-dim as well")
         alike = str(cfg.sampler) == "teacher-forced" and not self._noise(model)
-        if alike and self.game.rewards and str(cfg.baseline) == "leave-one-out":
+        if alike and self.game.samples and str(cfg.baseline) == "leave-one-out":
             raise AMIError(
                 "--sampler teacher-forced without latent noise draws the same T' every time, and --baseline "
                 "leave-one-out would leave no reward at all: pass --baseline running-mean"
@@ -158,7 +168,7 @@ class AMIMinimax(FairseqCriterion):
     def _forward_phase(self, turn: Turn) -> Tuple[Tensor, int]:
         """w_mle log P(T|S) + E[(K r - b) log P(T'|S)] (equations 12 and 20)."""
         loss = self.cfg.mle_weight * self._likelihood(turn, "forward")
-        if self.game.rewards and self.cfg.policy_weight != 0:
+        if self.game.samples and self.cfg.policy_weight != 0:
             use_multiplier = self.game.multiplier and str(self.cfg.cosine_multiplier) == "both"
             term, _ = self._policy_term(turn, use_multiplier)
             loss = loss + self.cfg.policy_weight * term

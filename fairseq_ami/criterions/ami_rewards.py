@@ -66,7 +66,8 @@ class Rewards:
         self.weights, self.multiplier, self.pad, self.not_words = weights, multiplier, pad, not_words
         self.reader = TextReader(task.source_dictionary, task.target_dictionary, cfg.reward_post_process)
         self.of_text = {name: text_reward(name) for name in weights if name not in NETWORK_REWARDS}
-        self.labels = _labels(weights)
+        self.labels = _labels(list(weights))
+        self.per_sentence = str(cfg.reward_per) == "sentence"  # equation 12 has the whole sentence
         self._of_networks: Dict[str, Callable[[Turn, Rollout, bool], Tensor]] = {
             "log-q": self._log_q,
             "infomax": self._infomax,
@@ -109,11 +110,12 @@ class Rewards:
         return turn.size, rollout.samples.tokens.size(0) // turn.size
 
     def _log_q(self, turn: Turn, rollout: Rollout, use_multiplier: bool) -> Tensor:
-        """log Q(S|T') per token of S, times K(T') where the phase uses it."""
+        """log Q(S|T') per token or per sentence, times K(T') where the phase uses it."""
         with dropout_off(turn.model.backward_model):
             log_q = backward_log_likelihood(turn.model, rollout.samples.tokens, turn.reverse, self.pad)
         log_q = log_q.view(turn.size, -1, log_q.size(1)).sum(2)
-        values = log_q / turn.reverse["target"].ne(self.pad).sum(1, keepdim=True)
+        lengths = turn.reverse["target"].ne(self.pad).sum(1, keepdim=True)
+        values = log_q if self.per_sentence else log_q / lengths
         multiplier = self.multiplier(turn.model, turn.batch, rollout).view_as(values)
         turn.log.update(multiplier_sum=multiplier.sum(), log_q_sum=log_q.sum())
         return multiplier * values if use_multiplier else values

@@ -8,7 +8,7 @@ from fairseq.data import Dictionary
 from torch import Tensor
 
 from fairseq_ami.models.paired import PairedModel
-from fairseq_ami.types import Batch, Log
+from fairseq_ami.types import Batch, Log, Weights
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class Step:
         reward_mean: running mean of this phase's rewards, None before the first.
         reward_std: their running standard deviation, None before the first.
         advantage_std: running standard deviation of what the baseline leaves of them, None before the first.
+        length_slope: reward per symbol of a sample, of a running regression; None before the first.
+        anchor: weights of the forward network at the start of the game; None without an anchor.
     """
 
     phase: str
@@ -28,6 +30,8 @@ class Step:
     reward_mean: Optional[float] = None
     reward_std: Optional[float] = None
     advantage_std: Optional[float] = None
+    length_slope: Optional[float] = None
+    anchor: Optional[Weights] = None
 
 
 @dataclass(frozen=True)
