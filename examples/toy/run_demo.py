@@ -107,7 +107,8 @@ class Demo:
             "--noise-updates", self.args.noise_updates if objective == "ami" else 0,
             "--max-tokens=1000", "--seed", self.args.seed, "--max-update", self.updates(objective),
             "--save-dir", self.work / objective, "--validate-interval-updates", self.args.validate_every,
-            "--policy-weight=2", "--reward-scale=running-std", "--cosine-multiplier=backward",
+            "--policy-weight=2", "--reward-scale=running-std",
+            *(["--cosine-multiplier=backward"] if objective == "ami" else []),  # the other objectives have no K
             *self.logging(), *self.args.extra,
         )  # fmt: skip
 

@@ -16,13 +16,13 @@ HUMAN = "Human"  # the paper's name for the real replies
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_texts(parser)
-    parser.add_argument("--references", metavar="FILE", help=f"the real replies, shown last as {HUMAN}")
+    parser.add_argument("--references", metavar="FILE", help=f"real replies, shown last as {HUMAN}")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--count", type=positive, default=10, help="histories to draw (default: 10)")
     which.add_argument("--lines", type=line_numbers, metavar="3,17", help="lines to show, counted from 1")
-    parser.add_argument("--seed", type=int, default=1, help="of the draw")
-    parser.add_argument("--html", metavar="FILE", help="write a page")
-    parser.add_argument("--markdown", metavar="FILE", help="write Markdown (without --html and this: print it)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the draw of --count (default: 1)")
+    parser.add_argument("--html", metavar="FILE", help="write a page to FILE")
+    parser.add_argument("--markdown", metavar="FILE", help="write Markdown to FILE (default without --html: print it)")
 
 
 def line_numbers(text: str) -> List[int]:

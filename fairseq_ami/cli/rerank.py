@@ -36,28 +36,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     own.add_argument("data", help="binarised data, as for fairseq-generate")
     own.add_argument("-s", "--source-lang", help="source language")
     own.add_argument("-t", "--target-lang", help="target language")
-    task_help = "default: ami_dialog for dialogues (hist -> reply), else ami_translation"
+    task_help = "task of the search (default: ami_dialog for dialogues, hist -> reply; else ami_translation)"
     own.add_argument("--task", choices=TASKS, help=task_help)
     own.add_argument("--backward-path", help="checkpoint of Q(S|T) (default: the pair's own backward network)")
-    own.add_argument("--tune-subset", default="valid", help="the weights are tuned here (default: valid)")
+    own.add_argument("--tune-subset", default="valid", help="split that the weights are tuned on (default: valid)")
     own.add_argument("--scores", choices=SCORES, default=SCORES[0], help=SCORES_HELP)
     grid_help = "to try; 0 is always tried (default: %(default)s)"
-    own.add_argument("--lambda-grid", type=grid, default=DEFAULT_GRID, metavar="X,...", help=f"lambdas {grid_help}")
     own.add_argument(
-        "--length-grid", type=grid, default="0", metavar="X,...", help=f"gammas (--length-grid=-0.1,0.1) {grid_help}"
+        "--lambda-grid", type=grid, default=DEFAULT_GRID, metavar="X,...", help=f"values of lambda {grid_help}"
+    )
+    own.add_argument(
+        "--length-grid",
+        type=grid,
+        default="0",
+        metavar="X,...",
+        help=f"values of gamma (--length-grid=-0.1,0.1) {grid_help}",
     )
     own.add_argument("--lambda", dest="weight", type=number, metavar="X", help="use this lambda and tune nothing")
     own.add_argument("--length-weight", type=number, metavar="X", help="use this gamma (default with --lambda: 0)")
-    own.add_argument("--metric", choices=["bleu"], default="bleu", help="what is tuned for (default: bleu)")
+    own.add_argument(
+        "--metric", choices=["bleu"], default="bleu", help="metric that the weights are tuned for (default: bleu)"
+    )
     own.add_argument(
         "--bleu-tokenize", choices=sorted(BLEU.TOKENIZERS), default="13a", help="sacreBLEU's tokenizer (default: 13a)"
     )
     own.add_argument("--tokenizer", choices=["moses", "nltk", "space"], help="detokenise before BLEU and output")
-    own.add_argument("--nbest-file", help="rerank what fairseq-generate (no --remove-bpe) printed for --gen-subset")
-    own.add_argument("--tune-nbest-file", help="the same for --tune-subset")
+    own.add_argument(
+        "--nbest-file", help="rerank what fairseq-generate printed for --gen-subset (without --remove-bpe)"
+    )
+    own.add_argument(
+        "--tune-nbest-file", help="tune on what fairseq-generate printed for --tune-subset (without --remove-bpe)"
+    )
     own.add_argument("--latent-noise-draws", type=int, default=0, help="search under N draws of the latent noise")
-    own.add_argument("--output", required=True, help="reranked hypotheses, one a line in data order")
-    own.add_argument("--json", help="settings, grid and scores as JSON")
+    own.add_argument(
+        "--output", required=True, help="file of the reranked hypotheses, one per line in the data's order"
+    )
+    own.add_argument("--json", help="write settings, grid and scores to this file as JSON")
     add_fairseq_arguments(parser)
 
 
@@ -65,16 +79,16 @@ def add_fairseq_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of fairseq-generate under the same names, all those of the search among them."""
     options.add_generation_args(parser)
     batches = parser.add_argument_group("batches and machine")
-    batches.add_argument("--gen-subset", default="test", help="what is reranked (default: test)")
-    batches.add_argument("--max-tokens", type=int, help="symbols a batch (default: 12000)")
-    batches.add_argument("--batch-size", "--max-sentences", type=int, help="sentences a batch")
+    batches.add_argument("--gen-subset", default="test", help="split that is reranked (default: test)")
+    batches.add_argument("--max-tokens", type=int, help="symbols per batch (default: 12000)")
+    batches.add_argument("--batch-size", "--max-sentences", type=int, help="sentences per batch")
     batches.add_argument("--num-workers", type=int, default=0, help="processes that load data (default: 0)")
-    batches.add_argument("--seed", type=int, default=1, help="of sampling and latent noise (default: 1)")
+    batches.add_argument("--seed", type=int, default=1, help="seed of sampling and latent noise (default: 1)")
     batches.add_argument("--cpu", action="store_true", help="leave a GPU alone")
-    batches.add_argument("--fp16", action="store_true", help="half precision")
+    batches.add_argument("--fp16", action="store_true", help="search and score in half precision")
     batches.add_argument("--log-format", choices=["json", "none", "simple", "tqdm"], help="kind of progress bar")
     batches.add_argument("--log-interval", type=int, default=10, help="batches between messages (default: 10)")
-    batches.add_argument("--no-progress-bar", action="store_true", help="messages instead of a bar")
+    batches.add_argument("--no-progress-bar", action="store_true", help="print messages instead of a progress bar")
     batches.add_argument("--user-dir", help=argparse.SUPPRESS)  # this package is loaded already
 
 

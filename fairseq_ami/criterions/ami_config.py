@@ -16,10 +16,12 @@ class AMIMinimaxConfig(FairseqDataclass):
         default="ami",
         metadata={
             "help": "the game: ami is the paper's minimax; in mmi both networks maximise the mutual information; "
-            "mmi-fixed freezes the backward network; reward is --reward without an opponent; mle is maximum likelihood"
+            "mmi-fixed freezes the backward network; reward learns from --reward alone; mle is maximum likelihood"
         },
     )
-    label_smoothing: float = field(default=0.0, metadata={"help": "for the maximum-likelihood terms only"})
+    label_smoothing: float = field(
+        default=0.0, metadata={"help": "label smoothing, of the maximum-likelihood terms only"}
+    )
     mle_weight: float = field(default=1.0, metadata={"help": "weight of log P(T|S) in the forward phase"})
     policy_weight: float = field(default=1.0, metadata={"help": "weight of the reward term in the forward phase"})
     real_weight: Optional[float] = field(
@@ -32,15 +34,15 @@ class AMIMinimaxConfig(FairseqDataclass):
     fake_loss: ChoiceEnum(FAKE_LOSSES) = field(
         default="log-likelihood", metadata={"help": "what the backward network minimises on sampled pairs"}
     )
-    fake_margin: float = field(default=5.0, metadata={"help": "margin of --fake-loss hinge, in nats a token"})
+    fake_margin: float = field(default=5.0, metadata={"help": "margin of --fake-loss hinge, in nats per token"})
     cosine_multiplier: ChoiceEnum(["backward", "both", "none"]) = field(
         default="both",
-        metadata={"help": "where K(T') weighs samples: backward phase, forward phase as well (the paper), nowhere"},
+        metadata={"help": "where K(T') weighs samples: in the backward phase, in both phases (the paper), or nowhere"},
     )
     center_cosine: bool = field(
         default=False,
         metadata={
-            "help": "K(T') compares mean embeddings less that of the average word: without it K likes long replies"
+            "help": "let K(T') compare mean embeddings less that of the average word: without it K likes long replies"
         },
     )
     infomax_weight: float = field(
@@ -53,13 +55,13 @@ class AMIMinimaxConfig(FairseqDataclass):
     reward: Optional[str] = field(
         default=None,
         metadata={
-            "help": "what samples are rewarded for, as name=weight,...: log-q, chrf, bleu (of the sentence, as fractions), "
-            "infomax, constant, or a function of your own as module:function (default: log-q)"
+            "help": "what samples are rewarded for, as name=weight,...: log-q, chrf, bleu (of the sentence, as "
+            "fractions), infomax, constant, or a function of your own as module:function (default: log-q)"
         },
     )
     reward_post_process: Optional[str] = field(
         default="@@ ",
-        metadata={"help": "how subwords are undone before a reward reads text: @@, sentencepiece, ... (see --post-process)"},
+        metadata={"help": "how subwords are undone before a reward reads text: '@@ ', sentencepiece, ..."},
     )
     reward_length: ChoiceEnum(["as-is", "neutral"]) = field(
         default="as-is",
@@ -80,31 +82,43 @@ class AMIMinimaxConfig(FairseqDataclass):
         default=0.005, metadata={"help": "sharpness of the samples' probabilities under --policy-loss minimum-risk"}
     )
     sampler: ChoiceEnum(["ancestral", "teacher-forced"]) = field(
-        default="ancestral", metadata={"help": "draw T' word by word, or take the likeliest word after gold prefixes"}
+        default="ancestral",
+        metadata={"help": "how T' is made: drawn word by word, or the likeliest word after each prefix of T"},
     )
-    num_samples: int = field(default=2, metadata={"help": "samples T' for each source"})
+    num_samples: int = field(default=2, metadata={"help": "number of samples T' per source (the paper: 1)"})
     sample_temperature: float = field(default=1.0, metadata={"help": "temperature of the ancestral sampler"})
-    sample_topk: int = field(default=0, metadata={"help": "sample from the k likeliest words only; 0 for all"})
-    sample_topp: float = field(default=1.0, metadata={"help": "sample from the likeliest words of this probability"})
-    sample_max_len_a: float = field(
-        default=1.5, metadata={"help": "samples have at most a * source length + b symbols"}
+    sample_topk: int = field(
+        default=0, metadata={"help": "sample T' from so many of the likeliest words only; 0 for all"}
     )
-    sample_max_len_b: int = field(default=10, metadata={"help": "see --sample-max-len-a"})
+    sample_topp: float = field(
+        default=1.0, metadata={"help": "sample T' from the likeliest words that have this probability together"}
+    )
+    sample_max_len_a: float = field(
+        default=1.5, metadata={"help": "samples have at most a * source length + b symbols; this is a"}
+    )
+    sample_max_len_b: int = field(
+        default=10, metadata={"help": "samples have at most a * source length + b symbols; this is b"}
+    )
     baseline: ChoiceEnum(["leave-one-out", "running-mean"]) = field(
         default="leave-one-out", metadata={"help": "baseline of the rewards (the paper: running mean)"}
     )
     reward_scale: ChoiceEnum(["advantage-std", "running-std", "none"]) = field(
         default="advantage-std",
         metadata={
-            "help": "divide rewards by the running standard deviation of what the baseline leaves of them, so that "
-            "--policy-weight means the same everywhere; or by their own, often far larger (the paper: none)"
+            "help": "what the rewards are divided by: advantage-std, the running standard deviation of what the "
+            "baseline leaves of them; running-std, their own, often far larger; none, nothing (the paper)"
         },
     )
     reward_per: ChoiceEnum(["token", "sentence"]) = field(
         default="token",
         metadata={"help": "reward of a sample: log Q(S|T') per token of S, or of the whole of S (the paper)"},
     )
-    noise_lambda: float = field(default=0.1, metadata={"help": "weight of the size of the noise (lambda of eq. 15)"})
-    noise_norm_cap: float = field(default=1.0, metadata={"help": "no reward for noise beyond this size; 0 for no cap"})
+    noise_lambda: float = field(
+        default=0.1, metadata={"help": "lambda of equation 15: weight of the noise's root mean square"}
+    )
+    noise_norm_cap: float = field(
+        default=1.0,
+        metadata={"help": "root mean square of the noise above which more earns nothing; 0 for no limit (the paper)"},
+    )
     no_valid_bound: bool = field(default=False, metadata={"help": "validate without sampling: no VIM bound, faster"})
     seed: int = II("common.seed")

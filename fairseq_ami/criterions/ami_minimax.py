@@ -229,7 +229,8 @@ class AMIMinimax(FairseqCriterion):
         if str(self.cfg.reward_length) == "as-is":
             return rewards
         centred = within_source(lengths.double())
-        turn.log.update(length_product=(centred * within_source(rewards.double())).sum(), length_square=centred.pow(2).sum())
+        product = (centred * within_source(rewards.double())).sum()
+        turn.log.update(length_product=product, length_square=centred.pow(2).sum())
         return rewards if turn.step.length_slope is None else without_length(rewards, lengths, turn.step.length_slope)
 
     def _anchor(self, turn: Turn, rollout: Rollout, lengths: Tensor) -> Tensor:

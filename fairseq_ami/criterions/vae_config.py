@@ -16,35 +16,45 @@ NEGATIVES = ("all", "roll")
 class VAEMineConfig(FairseqDataclass):
     kl_weight: float = field(default=1.0, metadata={"help": "weight of KL(q(z|x) || p(z)), after annealing (beta)"})
     kl_anneal: ChoiceEnum(ANNEALINGS) = field(
-        default="constant", metadata={"help": "how the KL weight gets there: linear rise, or cyclic (Fu et al. 2019)"}
+        default="constant",
+        metadata={
+            "help": "how the KL weight gets to --kl-weight: it is there, it rises once, or in cycles (Fu et al. 2019)"
+        },
     )
-    kl_start: float = field(default=0.0, metadata={"help": "KL weight at the start of the rise"})
-    kl_anneal_updates: int = field(default=0, metadata={"help": "updates of the whole annealing"})
-    kl_anneal_epochs: float = field(default=0.0, metadata={"help": "the same in epochs, instead of updates"})
-    kl_cycles: int = field(default=4, metadata={"help": "cyclic: how many times the weight rises"})
-    kl_cycle_ratio: float = field(default=0.5, metadata={"help": "cyclic: part of a cycle in which it rises"})
+    kl_start: float = field(default=0.0, metadata={"help": "KL weight at the start of --kl-anneal"})
+    kl_anneal_updates: int = field(default=0, metadata={"help": "length of --kl-anneal in updates"})
+    kl_anneal_epochs: float = field(
+        default=0.0, metadata={"help": "length of --kl-anneal in epochs, instead of --kl-anneal-updates"}
+    )
+    kl_cycles: int = field(default=4, metadata={"help": "how many times the weight rises with --kl-anneal cyclic"})
+    kl_cycle_ratio: float = field(
+        default=0.5, metadata={"help": "part of a cycle in which the weight rises with --kl-anneal cyclic"}
+    )
     free_bits: float = field(
         default=0.0,
-        metadata={"help": "nats a latent dimension that cost nothing, on the batch's mean (Kingma et al. 2016)"},
+        metadata={"help": "nats per latent dimension that cost nothing, on the batch's mean (Kingma et al. 2016)"},
     )
     mi_weight: float = field(
         default=0.0, metadata={"help": "alpha: weight of the mutual-information bound (VAE-MINE; needs --critic)"}
     )
     mi_estimator: ChoiceEnum(MI_ESTIMATORS) = field(
         default="tangent",
-        metadata={"help": "the paper's bound (equation 12), or another objective (js is no bound in nats)"},
+        metadata={
+            "help": "what --mi-weight raises: the bound of equation 12, or another objective (js is no bound in nats)"
+        },
     )
     xi: ChoiceEnum(XI_MODES) = field(
         default="ema",
         metadata={
-            "help": "slope of the bound's tangent: 1 / running mean of E[e^f] over earlier updates; 1 / E[e^f] of the "
-            "batch itself (biased); a constant; or E[e^f] as equation 13 prints it, which is no maximum"
+            "help": "slope of the bound's tangent: ema, 1 / running mean of E[e^f] over earlier updates; optimal, "
+            "1 / E[e^f] of the batch itself (biased); fixed, --xi-value; paper, E[e^f] as printed, which is no maximum"
         },
     )
-    xi_value: float = field(default=1.0, metadata={"help": "--xi fixed: the slope"})
-    xi_decay: float = field(default=0.9, metadata={"help": "--xi ema: weight of the past"})
+    xi_value: float = field(default=1.0, metadata={"help": "slope of the tangent with --xi fixed"})
+    xi_decay: float = field(default=0.9, metadata={"help": "weight of the past in the running mean of --xi ema"})
     negatives: ChoiceEnum(NEGATIVES) = field(
-        default="all", metadata={"help": "independent pairs: all that are not true pairs, or one a sentence"}
+        default="all",
+        metadata={"help": "independent pairs of the bound: all that are not true pairs, or one per sentence"},
     )
     bow_weight: float = field(
         default=0.0, metadata={"help": "weight of the bag-of-words loss (Zhao et al. 2017; needs --bow-hidden)"}
@@ -55,12 +65,14 @@ class VAEMineConfig(FairseqDataclass):
     lagging: bool = field(
         default=False, metadata={"help": "train the encoder alone in inner loops at first (LaggingVAE, He et al. 2019)"}
     )
-    lagging_limit: int = field(default=99, metadata={"help": "most encoder updates of an inner loop"})
-    lagging_window: int = field(default=15, metadata={"help": "encoder updates between two looks at the loss"})
+    lagging_limit: int = field(default=99, metadata={"help": "most encoder updates in an inner loop of --lagging"})
+    lagging_window: int = field(
+        default=15, metadata={"help": "encoder updates between two looks at the loss in an inner loop of --lagging"}
+    )
     lagging_interval: int = field(
         default=0,
         metadata={
-            "help": "decoder updates between two looks at the mutual information, whose fall ends the inner loops; "
+            "help": "decoder updates between two looks at the mutual information, whose fall ends --lagging; "
             "0: as many as an epoch has batches (He et al. 2019), 1: every validation counts"
         },
     )

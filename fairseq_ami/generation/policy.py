@@ -1,7 +1,7 @@
 """The distribution that training samples come from, and their log-probability under it."""
 
 from dataclasses import dataclass
-from typing import Tuple
+from typing import Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -28,8 +28,13 @@ class Policy:
     topk: int = 0
     topp: float = 1.0
 
-    def log_probs(self, logits: Tensor) -> Tensor:
-        """Normalised log-probabilities, float32, of the shape of *logits* (..., vocabulary)."""
+    def log_probs(self, logits: Tensor, drawn: Optional[Tensor] = None) -> Tensor:
+        """Normalised log-probabilities, float32, of the shape of *logits* (..., vocabulary).
+
+        Args:
+            drawn: symbols that top-k and top-p keep in any case, shape (...). Logits of half precision move a little
+                between drawing and scoring: a symbol that was kept may now be just outside. None adds no symbol.
+        """
         logits = logits.float()
         if self.temperature != 1.0:
             logits = logits / self.temperature
@@ -37,7 +42,10 @@ class Policy:
             index = torch.tensor(self.banned, device=logits.device)
             logits = logits.index_fill(-1, index, float("-inf"))
         if self.topk > 0 or self.topp < 1.0:
-            logits = logits.masked_fill(self._cut(logits.detach()), float("-inf"))
+            cut = self._cut(logits.detach())
+            if drawn is not None:
+                cut = cut.scatter(-1, drawn.unsqueeze(-1), False)
+            logits = logits.masked_fill(cut, float("-inf"))
         return torch.log_softmax(logits, dim=-1)
 
     def choose(self, logits: Tensor, uniform: Tensor) -> Tensor:

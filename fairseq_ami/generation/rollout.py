@@ -1,4 +1,4 @@
-"""Drawing T' from the forward network and scoring it with the backward network."""
+"""Drawing samples from a pair, and scoring T' with the backward network."""
 
 from dataclasses import dataclass
 from typing import Any, Dict, Optional, Tuple
@@ -26,6 +26,7 @@ class SamplerSettings:
         max_len_a, max_len_b: longest sample is a * |S| + b symbols, the end symbol included.
         seed: of all random streams.
         pad, eos: symbol ids.
+        longest: no sample is longer, end symbol included; None leaves the limits to the pair.
     """
 
     policy: Policy
@@ -36,6 +37,7 @@ class SamplerSettings:
     seed: int
     pad: int
     eos: int
+    longest: Optional[int] = None
 
 
 @dataclass(frozen=True)
@@ -62,21 +64,24 @@ def roll_out(
     update: int,
     noise: bool,
     score: bool,
+    network: Optional[Any] = None,
 ) -> Rollout:
-    """Draw k samples a source from P(.|S, z + delta), dropout off, and score them under the same policy.
+    """Draw k samples per source from P(.|S, z + delta), dropout off, and score them under the same policy.
 
-    The encoder runs once: its output serves the sampler (no gradient) and the scoring pass.
+    The encoder runs once: its output serves the sampler (no gradient) and the scoring pass. No sample is longer
+    than what the pair's other network can read.
 
     Args:
         model: the pair.
         batch: a fairseq batch of the forward direction.
         settings: how to draw.
         update: number of the update, part of the random seed.
-        noise: inject latent noise.
+        noise: inject latent noise; the forward network alone has some.
         score: compute ``log_prob`` and ``entropy``; gradients follow torch's current mode.
+        network: the one that writes; None stands for the forward network. *batch* is what it reads.
     """
     k, ids = settings.num_samples, batch["id"]
-    network, inputs = model.forward_model, batch["net_input"]
+    network, inputs = network or model.forward_model, batch["net_input"]
     norm = None
     with dropout_off(network):
         encoder_out = model.encode(network, inputs["src_tokens"], inputs["src_lengths"])
@@ -86,11 +91,11 @@ def roll_out(
             encoder_out, norm = model.perturb(encoder_out, keys)
             norm = norm.view(-1, k)
         if settings.kind == "teacher-forced":
-            samples, log_probs, scored = _teacher_forced(model, encoder_out, batch, settings)
+            samples, log_probs, scored = _teacher_forced(model, network, encoder_out, batch, settings)
         else:
-            samples = _ancestral(network, encoder_out, batch, settings, update)
+            samples = _ancestral(model, network, encoder_out, batch, settings, update)
             scored = samples.actions
-            log_probs = _log_probs(model, encoder_out, samples, settings) if score else None
+            log_probs = _log_probs(model, network, encoder_out, samples, settings) if score else None
     if not score:
         return Rollout(samples, None, None, norm)
     per_token = token_log_probs(log_probs, samples.tokens, scored).masked_fill(~samples.actions, 0.0)
@@ -98,10 +103,12 @@ def roll_out(
     return Rollout(samples, per_token.sum(1).view(-1, k), entropy, norm)
 
 
-def _ancestral(network: Any, encoder_out: Any, batch: Dict, settings: SamplerSettings, update: int) -> Samples:
+def _ancestral(
+    model: PairedModel, network: Any, encoder_out: Any, batch: Dict, settings: SamplerSettings, update: int
+) -> Samples:
     # the limit of a sample is that of its own source: it must not move with the batch
     limits = (settings.max_len_a * batch["net_input"]["src_lengths"] + settings.max_len_b).long()
-    limits = limits.clamp(1, int(network.decoder.max_positions()) - 1).repeat_interleave(settings.num_samples)
+    limits = limits.clamp(1, _longest(model, network, settings)).repeat_interleave(settings.num_samples)
     return sample(
         network.decoder,
         encoder_out,
@@ -114,15 +121,26 @@ def _ancestral(network: Any, encoder_out: Any, batch: Dict, settings: SamplerSet
     )
 
 
-def _log_probs(model: PairedModel, encoder_out: Any, samples: Samples, settings: SamplerSettings) -> Tensor:
+def _longest(model: PairedModel, network: Any, settings: SamplerSettings) -> int:
+    """Symbols of the longest sample: *network* must be able to write it, the other one to read it."""
+    reader = model.backward_model if network is model.forward_model else model.forward_model
+    limits = [network.decoder.max_positions() - 1, reader.encoder.max_positions()]
+    if settings.longest is not None:
+        limits.append(settings.longest)
+    return max(1, int(min(limits)))
+
+
+def _log_probs(
+    model: PairedModel, network: Any, encoder_out: Any, samples: Samples, settings: SamplerSettings
+) -> Tensor:
     """Of every symbol where the policy chose one, shape (choices, vocabulary)."""
     previous = previous_outputs(samples.tokens, settings.pad, settings.eos)
-    logits = model.logits_where(model.forward_model, previous, encoder_out, samples.actions)
-    return settings.policy.log_probs(logits)
+    logits = model.logits_where(network, previous, encoder_out, samples.actions)
+    return settings.policy.log_probs(logits, samples.tokens[samples.actions])
 
 
 def _teacher_forced(
-    model: PairedModel, encoder_out: Any, batch: Dict, settings: SamplerSettings
+    model: PairedModel, network: Any, encoder_out: Any, batch: Dict, settings: SamplerSettings
 ) -> Tuple[Samples, Tensor, Tensor]:
     """The likeliest word after each prefix of the real T. Biased: T' follows T and its length.
 
@@ -133,7 +151,7 @@ def _teacher_forced(
     target = batch["target"].repeat_interleave(k, 0)
     previous = batch["net_input"]["prev_output_tokens"].repeat_interleave(k, 0)
     inside = target.ne(pad)
-    log_probs = settings.policy.log_probs(model.logits_where(model.forward_model, previous, encoder_out, inside))
+    log_probs = settings.policy.log_probs(model.logits_where(network, previous, encoder_out, inside))
     tokens = target.masked_scatter(inside, log_probs.detach().argmax(-1))
     after_end = tokens.eq(eos).int().cumsum(1) - tokens.eq(eos).int() > 0
     actions = inside & ~after_end

@@ -13,7 +13,11 @@ from fairseq_ami.modules import LatentNoise
 
 
 class NoisyTransformerEncoder(TransformerEncoder):
-    """fairseq's encoder; its output gets noise while it trains, and when ``always_noisy`` is set."""
+    """fairseq's encoder; its output gets noise while it trains, and when ``always_noisy`` is set.
+
+    An encoder is told no sentence ids, so the noise comes from torch's generator, which fairseq seeds alike on all
+    workers. Rows at the same place of two workers' batches share their noise, as they share their dropout.
+    """
 
     def __init__(self, cfg: Any, dictionary: Any, embed_tokens: Any, noise_scale: float, hidden_dim: Optional[int]):
         super().__init__(cfg, dictionary, embed_tokens)

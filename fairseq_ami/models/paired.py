@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor
 
 from fairseq_ami.errors import AMIError
-from fairseq_ami.models.pretrained import load_network_weights, network_settings
+from fairseq_ami.models.pretrained import check_quant_noise, load_network_weights, network_settings
 from fairseq_ami.modules import InfoMaxHeads, LatentNoise, root_mean_square
 from fairseq_ami.objectives import token_log_likelihood
 from fairseq_ami.random_streams import normal
@@ -32,7 +32,9 @@ def add_pair_args(parser: Any) -> None:
     parser.add_argument("--no-latent-noise", action="store_true", help="no noise network (the paper's AMI w/o LNS)")
     parser.add_argument("--noise-scale", type=float, help="factor on the latent noise (default: 0.1; the paper: 1)")
     parser.add_argument("--noise-hidden-dim", type=int, help="hidden units of the noise network (default: its input)")
-    parser.add_argument("--infomax-dim", type=int, help="size of InfoMax-GAN's common space (default: 0, none; 1024)")
+    parser.add_argument(
+        "--infomax-dim", type=int, help="size of InfoMax-GAN's common space, there 1024 (default: 0, no heads)"
+    )
 
 
 def pair_defaults(args: Any) -> None:
@@ -95,16 +97,19 @@ class PairedModel(BaseFairseqModel):
         settings of each network and the languages of the training run.
 
         Raises:
-            AMIError: checkpoints that do not fit, or languages that are not those of the pair.
+            AMIError: checkpoints or settings that do not fit, or languages that are not those of the pair.
         """
         direction = cls._languages(args, task)
         dictionaries = [task.source_dictionary, task.target_dictionary]
         if direction == "backward":
             dictionaries.reverse()
         settings = cls._network_settings(args)
+        check_quant_noise(getattr(args, "quant_noise_pq", 0), getattr(args, "quant_noise_scalar", 0))
         networks = {}
         for name, (source, target) in zip(DIRECTIONS, (dictionaries, dictionaries[::-1])):
             view = SimpleNamespace(source_dictionary=source, target_dictionary=target)
+            checkpoint = getattr(args, f"{name}_checkpoint", None)
+            check_quant_noise(settings[name].get("quant_noise_pq"), checkpoint=checkpoint)
             try:
                 networks[name] = cls.network_class.build_model(Namespace(**settings[name]), view)
             except (AssertionError, ValueError) as error:  # fairseq asserts what it expects of sizes

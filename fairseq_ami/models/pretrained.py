@@ -1,6 +1,7 @@
 """Taking over stock fairseq networks: their settings, their weights, and what does not fit."""
 
 import argparse
+import logging
 from typing import Any, Dict, List, Optional
 
 from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY
@@ -8,6 +9,8 @@ from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY
 from fairseq_ami.checkpoints import first_line, part_of, read_checkpoint
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.explicit_settings import FREE_SETTINGS, explicit
+
+logger = logging.getLogger(__name__)
 
 
 def setting_names(network_class: Any) -> List[str]:
@@ -46,8 +49,33 @@ def network_settings(given: Dict[str, Any], path: Optional[str], network_class: 
                 )
         settings = {name: stored[name] for name in names if name in stored}
         settings.update({name: value for name, value in asked.items() if name in FREE_SETTINGS})
+        if settings.get("quant_noise_scalar"):  # it adds no weights: those that it trained work without
+            logger.warning("--%s-checkpoint %s: --quant-noise-scalar is not taken over from it", direction, path)
+            settings["quant_noise_scalar"] = 0
     settings["criterion"] = ""  # fairseq's LSTM looks at it
     return settings
+
+
+def check_quant_noise(pq: Any, scalar: Any = 0, checkpoint: Optional[str] = None) -> None:
+    """Refuse fairseq's quantisation noise: every forward pass would be that of another network.
+
+    T' would be scored by another policy than drew it, and ``pq`` overwrites the weights, even those of idle players.
+
+    Args:
+        pq: ``--quant-noise-pq``, of a pair or of one of its networks.
+        scalar: ``--quant-noise-scalar`` of a pair; in a network's own settings it does nothing.
+        checkpoint: where the network comes from, or None.
+
+    Raises:
+        AMIError: with the flag, and the checkpoint that was trained with it.
+    """
+    for flag, value in (("--quant-noise-pq", pq), ("--quant-noise-scalar", scalar)):
+        if value:
+            of = f" (of {checkpoint})" if checkpoint else ""
+            raise AMIError(
+                f"{flag} {value}{of}: quantisation noise would change the networks between drawing and scoring a "
+                f"sample. Leave {flag} out, and start from checkpoints that were trained without it"
+            )
 
 
 def _check_architecture(stored: Dict[str, Any], path: str, network_class: Any, direction: str) -> None:

@@ -22,7 +22,7 @@ PLAYERS = ("encoder", "decoder", "critic")
 class TextVAEModelConfig(FairseqDataclass):
     """Settings of all text VAEs; the defaults are those of VAE-MINE section 5.2."""
 
-    latent_dim: int = field(default=64, metadata={"help": "size of z"})
+    latent_dim: int = field(default=64, metadata={"help": "size of the latent variable z"})
     word_dropout: float = field(
         default=0.0,
         metadata={"help": "in training, hide each word that the decoder reads behind <unk> with this probability"},
@@ -31,10 +31,12 @@ class TextVAEModelConfig(FairseqDataclass):
         default="none", metadata={"help": "energy function f(x, z) for --mi-weight; concat is the paper's"}
     )
     critic_hidden: int = field(default=512, metadata={"help": "hidden units of the energy function"})
-    critic_layers: int = field(default=2, metadata={"help": "its hidden layers"})
+    critic_layers: int = field(default=2, metadata={"help": "hidden layers of the energy function"})
     critic_features: ChoiceEnum(("encoder", "words")) = field(
         default="encoder",
-        metadata={"help": "what it reads of x: the encoder's state (the paper's), or the mean of own word vectors"},
+        metadata={
+            "help": "what the energy function reads of x: the encoder's state (the paper), or means of own word vectors"
+        },
     )
     bow_hidden: int = field(
         default=0, metadata={"help": "hidden units of the bag-of-words network for --bow-weight, 0 for none"}

@@ -132,7 +132,7 @@ class TextVAELSTMConfig(TextVAEModelConfig):
     )
     language_model: Optional[str] = field(
         default=None,
-        metadata={"help": "checkpoint of a text_lm_lstm of the same sizes, as which a new decoder starts (z unread)"},
+        metadata={"help": "checkpoint of a text_lm_lstm of the same sizes, with whose weights a new decoder starts"},
     )
 
 
@@ -158,7 +158,7 @@ class TextVAELSTM(TextVAE):
 
 @dataclass
 class TextLMLSTMConfig(TextVAELSTMConfig):
-    latent_dim: int = field(default=0, metadata={"help": "0: a language model has no latent variable"})
+    latent_dim: int = field(default=0, metadata={"help": "size of the latent variable: 0, a language model has none"})
 
 
 @register_model("text_lm_lstm", dataclass=TextLMLSTMConfig)

@@ -1,7 +1,8 @@
 """Switching dropout off without leaving training mode."""
 
 import contextlib
-from typing import Iterator
+import functools
+from typing import Any, Callable, Iterator
 
 import torch.nn as nn
 from fairseq.modules import FairseqDropout, LayerDropModuleList
@@ -15,18 +16,33 @@ def dropout_off(*networks: nn.Module) -> Iterator[None]:
 
     A sampled sentence must be rescored under the policy that drew it, which had no dropout.
     ``eval()`` would do the same but cuDNN's recurrent networks have no backward pass in eval mode.
+    What fairseq's activation checkpointing computes again in the backward pass, after the block, has no dropout either.
     """
-    saved = []
+    changes = []
     for network in networks:
         for module in network.modules():
             if isinstance(module, _WITH_P):
-                saved.append((module, "p", module.p))
+                changes.append((module, "p", 0.0))
             elif isinstance(module, nn.RNNBase):
-                saved.append((module, "dropout", module.dropout))
-    for module, name, _ in saved:
-        setattr(module, name, 0.0)
+                changes.append((module, "dropout", 0.0))
+            if hasattr(module, "precheckpoint_forward"):
+                changes.append((module, "forward", _checkpointed_without_dropout(module)))
+    saved = [(module, name, getattr(module, name)) for module, name, _ in changes]
+    for module, name, value in changes:
+        setattr(module, name, value)
     try:
         yield
     finally:
         for module, name, value in saved:
             setattr(module, name, value)
+
+
+def _checkpointed_without_dropout(module: nn.Module) -> Callable[..., Any]:
+    """The checkpointed forward of *module*, both of whose computations have no dropout."""
+    _, *options = module.forward.args  # functools.partial: the forward before the wrapper, and where to keep its inputs
+    return functools.partial(module.forward.func, functools.partial(_without_dropout, module), *options)
+
+
+def _without_dropout(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    with dropout_off(module):
+        return module.precheckpoint_forward(*args, **kwargs)

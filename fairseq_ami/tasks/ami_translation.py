@@ -44,7 +44,9 @@ class AMITranslationConfig(TranslationConfig, RunSettings):
     )
     latent_noise_draws: int = field(
         default=0,
-        metadata={"help": "at generation: decode each source under this many draws of the latent noise (n-best)"},
+        metadata={
+            "help": "draws of the latent noise under which each source is decoded, for n-best lists; 0: no noise"
+        },
     )
 
 

@@ -31,13 +31,15 @@ class ReplySettings:
         },
     )
     eval_replies_args: str = field(
-        default='{"beam": 1}', metadata={"help": 'generation args as JSON, e.g. \'{"beam": 4, "max_len_b": 50}\''}
+        default='{"beam": 1}',
+        metadata={"help": 'how --eval-replies decodes, as JSON, e.g. \'{"beam": 4, "max_len_b": 50}\''},
     )
     eval_replies_vectors: Optional[str] = field(
-        default=None, metadata={"help": "word vectors of GloVe or word2vec, as text, for the embedding metrics"}
+        default=None,
+        metadata={"help": "word vectors of GloVe or word2vec, as text, for the embedding metrics of --eval-replies"},
     )
     eval_replies_remove_bpe: Optional[str] = field(
-        default=None, metadata={"help": "undo subwords before measuring", "argparse_const": "@@ "}
+        default=None, metadata={"help": "undo subwords before --eval-replies measures", "argparse_const": "@@ "}
     )
 
 

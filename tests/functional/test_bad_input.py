@@ -54,6 +54,8 @@ REFUSED_SETTINGS = {
     "player that does not play": (["--noise-lr", "0.1", "--objective", "mmi"], "(players: backward, forward)"),
     "player that stands still": (["--backward-lr", "0.1", "--objective", "mmi-fixed"], "(players: forward)"),
     "sizes": (["--encoder-embed-dim", "15"], "cannot be built"),
+    "product quantisation noise": (["--quant-noise-pq", "0.1"], "Leave --quant-noise-pq out"),
+    "scalar quantisation noise": (["--quant-noise-scalar", "0.1"], "Leave --quant-noise-scalar out"),
     "adaptive softmax": (["--adaptive-softmax-cutoff", "5"], "adaptive softmax is not supported"),
 }
 

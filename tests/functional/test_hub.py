@@ -100,6 +100,19 @@ def test_samples_depend_on_seed_noise_and_nothing_else(hubs, text, kind):
         noise.scale = scale
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("direction, reader", [("forward", "backward_model"), ("backward", "forward_model")])
+def test_samples_can_be_read_by_the_other_network(hubs, text, kind, direction, reader):
+    encoder = getattr(hubs[kind].models[0], reader).encoder
+    source = text[LANGUAGES[direction][0]]
+    limit, encoder.max_source_positions = encoder.max_source_positions, 3
+    try:
+        drawn = hubs[kind].sample(source, 20, noise=False, direction=direction)
+    finally:
+        encoder.max_source_positions = limit
+    assert max(len(sentence.split()) for each in drawn for sentence in each) == 2  # and the end symbol
+
+
 def test_folder_with_text_processing(pair, home, data, hubs, text, tmp_path):
     codes = write_codes(tmp_path / "codes.txt")
     out = export(str(pair), str(tmp_path / "pair"), pair=True, bpe_codes=str(codes), tokenizer="moses")

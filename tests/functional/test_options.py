@@ -52,6 +52,8 @@ OPTIONS = {
     "stock flags": [
         "--max-tokens", "60", "--clip-norm", "0.1", "--lr-scheduler", "inverse_sqrt", "--warmup-updates", "2",
     ],
+    "activations computed again": ["--checkpoint-activations", "--dropout", "0.3"],
+    "few learned positions": ["--encoder-learned-pos", "--max-source-positions", "6", "--sample-max-len-b", "20"],
     "shared embeddings": ["--share-decoder-input-output-embed", "--dropout", "0.3", "--activation-dropout", "0.1"],
 }  # fmt: skip
 

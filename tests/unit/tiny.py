@@ -7,6 +7,7 @@ import torch
 from fairseq.data import Dictionary
 from fairseq.data.language_pair_dataset import collate
 from fairseq.models import ARCH_CONFIG_REGISTRY, MODEL_REGISTRY
+from fairseq.models.transformer import TransformerModel
 
 import fairseq_ami  # noqa: F401  (registers the models)
 from fairseq_ami.criterions.ami_minimax import AMIMinimax, AMIMinimaxConfig
@@ -69,6 +70,27 @@ def make_pair(task, arch="ami_transformer", seed=1, **settings):
                     parameter.mul_(SPREAD[arch])
     model.args_of_test = args
     return model.train()
+
+
+def save_networks(folder, task, own, **settings):
+    """Stock checkpoints of two untrained Transformers, as the flags of a pair that takes them over.
+
+    Args:
+        own: more settings of ``forward`` or ``backward``.
+        settings: of both.
+    """
+    paths = {}
+    for name, view in (
+        ("forward", task),
+        ("backward", make_task(len(task.target_dictionary) - 4, len(task.source_dictionary) - 4)),
+    ):
+        args = Namespace(
+            **{**vars(make_pair(task, **settings).args_of_test), "arch": "transformer", **own.get(name, {})}
+        )
+        paths[f"{name}_checkpoint"] = str(folder / f"{name}.pt")
+        weights = TransformerModel.build_model(args, view).state_dict()
+        torch.save({"args": args, "model": weights}, paths[f"{name}_checkpoint"])
+    return paths
 
 
 def make_batch(task, pairs, ids=None):

@@ -29,6 +29,8 @@ AXES = {
     "vim_bound_token": "log Q(S|T') (nats a token)",
     "vim_bound_common": "log Q(S|T'), common Q\n(nats a sentence)",
     "vim_bound_token_common": "log Q(S|T'), common Q\n(nats a token)",
+    "reward_forward": "reward of P (nats)",
+    "reward_noise": "reward of the noise (nats)",
     "wps": "tokens a second",
     "num_updates": "updates",
 }

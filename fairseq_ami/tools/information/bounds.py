@@ -73,6 +73,8 @@ def measure(
 ) -> Information:
     """Measure *pair* on *batches* of the forward direction.
 
+    No sample is longer than what every backward network that scores it can read.
+
     Args:
         pair: a paired model in eval mode.
         batches: fairseq batches.
@@ -85,7 +87,9 @@ def measure(
             :class:`~fairseq_ami.tools.information.reconstruction.Reconstruction`; None leaves it out.
     """
     settings = sampler_settings(dictionary, seed, separators)
-    frozen_settings = replace(settings, seed=seed + 1)
+    frozen_settings = replace(settings, seed=seed + 1, longest=_reads(pair))
+    if common is not None:
+        settings = replace(settings, longest=_reads(common))
     totals: Dict[str, float] = {}
 
     def add(name: str, value: Any) -> None:
@@ -116,6 +120,11 @@ def measure(
             add("frozen", backward_log_likelihood(pair, other.samples.tokens, reverse, settings.pad).sum())
             add_likeness("frozen", other.samples.tokens, reverse)
     return _information(totals)
+
+
+def _reads(pair: Any) -> int:
+    """Symbols that the backward network can read."""
+    return int(pair.backward_model.encoder.max_positions())
 
 
 def _real(pair: Any, network: Any, batch: Dict[str, Any]) -> Tensor:

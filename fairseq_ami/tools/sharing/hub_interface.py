@@ -13,10 +13,9 @@ from omegaconf import open_dict
 from torch import Tensor
 
 from fairseq_ami.errors import AMIError
-from fairseq_ami.generation import sampler
 from fairseq_ami.generation.policy import Policy
-from fairseq_ami.models.paired import DIRECTIONS, PairedModel, repeat_rows
-from fairseq_ami.random_streams import Stream, stream_keys
+from fairseq_ami.generation.rollout import SamplerSettings, roll_out
+from fairseq_ami.models.paired import DIRECTIONS, PairedModel
 
 
 @dataclass(frozen=True)
@@ -219,7 +218,7 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
             noise: perturb the encoder's output with the noise network (equation 14; forward only).
             seed: with the number of a sentence in *sentences* it fixes its samples.
             topk, topp: cut the distribution; 0 and 1 leave it whole.
-            max_len_a, max_len_b: longest sample is a * |S| + b symbols.
+            max_len_a, max_len_b: longest sample is a * |S| + b symbols, or what the other direction can read.
 
         Raises:
             AMIError: noise without a noise network or backward, several models, or settings out of range.
@@ -230,14 +229,16 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
         with self.facing(direction):
             self._check_sampling(num_samples, noise, temperature, topk, topp)
             banned = (self.tgt_dict.pad(), self.tgt_dict.bos(), *getattr(self.task, "separators", ()))
-            policy = Policy(banned, temperature, topk, topp)
+            policy, pad, eos = Policy(banned, temperature, topk, topp), self.tgt_dict.pad(), self.tgt_dict.eos()
+            settings = SamplerSettings(policy, "ancestral", num_samples, max_len_a, max_len_b, seed, pad, eos)
+            model = self.models[0]
+            model.eval()
             found: Dict[int, List[str]] = {}
             sources = self._encode_sources(sentences)
             for batch in self._build_batches(sources, False) if sources else ():
                 batch = utils.apply_to_sample(lambda tensor: tensor.to(self.device), batch)
-                limits = (max_len_a * batch["net_input"]["src_lengths"] + max_len_b).long()
-                rows = self._draw(batch, policy, num_samples, noise, seed, limits)
-                texts = [self.decode(utils.strip_pad(row, self.tgt_dict.pad())) for row in rows]
+                drawn = roll_out(model, batch, settings, 0, noise, score=False, network=model.active)
+                texts = [self.decode(utils.strip_pad(row, pad)) for row in drawn.samples.tokens]
                 for i, number in enumerate(batch["id"].tolist()):
                     found[number] = texts[i * num_samples : (i + 1) * num_samples]
             return [found[number] for number in range(len(found))]
@@ -249,28 +250,6 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
             raise AMIError("sample: no noise network in this direction (or model): pass noise=False")
         if num_samples < 1 or temperature <= 0 or topk < 0 or not 0 < topp <= 1:
             raise AMIError("sample: num_samples >= 1, temperature > 0, topk >= 0 and 0 < topp <= 1 are needed")
-
-    def _draw(
-        self, batch: Dict[str, Any], policy: Policy, count: int, noise: bool, seed: int, limits: Tensor
-    ) -> Tensor:
-        """Sampled symbols, padded, shape (batch * count, length)."""
-        model, ids = self.models[0], batch["id"]
-        model.eval()
-        network = model.active
-        encoder_out = model.encode(network, batch["net_input"]["src_tokens"], batch["net_input"]["src_lengths"])
-        encoder_out = repeat_rows(network.encoder, encoder_out, count, len(ids), ids.device)
-        if noise:
-            encoder_out, _ = model.perturb(encoder_out, stream_keys(seed, 0, Stream.NOISE, ids, count))
-        return sampler.sample(
-            network.decoder,
-            encoder_out,
-            network.encoder.reorder_encoder_out,
-            policy,
-            stream_keys(seed, 0, Stream.TOKENS, ids, count),
-            limits.clamp(1, int(network.decoder.max_positions()) - 1).repeat_interleave(count),
-            self.tgt_dict.pad(),
-            self.tgt_dict.eos(),
-        ).tokens
 
 
 def _swapped_task(task: Any) -> Any:

@@ -91,6 +91,24 @@ def test_samples_are_rewarded(task, arch, phase):
     assert all(parameter.grad is None for parameter in model.infomax.parameters())
 
 
+@pytest.mark.parametrize("phase", ["forward", "noise"])
+def test_both_parts_of_the_reward_are_of_a_sentence(task, phase):
+    """--reward-per sentence: |S| times all of it, by hand, so that the part of InfoMax keeps its weight."""
+    model, batch = pair_of(task, "ami_transformer", noise_scale=0.5), make_batch(task, PAIRS)
+    settings = {"num_samples": 2, "reward_per": "sentence", "cosine_multiplier": "none"}
+    plain, weighed = (make_criterion(task, infomax_weight=w, **settings) for w in (0.0, 0.3))
+    without, log = (criterion(model, batch, Step(phase, 4))[2] for criterion in (plain, weighed))
+    tokens = roll_out(model, batch, plain.sampling, 4, True, score=False).samples.tokens
+    expected = 0.0
+    with torch.no_grad():
+        for number in range(2):
+            terms = by_hand(model, "ami_transformer", [[t for t in row.tolist() if t > 2] for row in tokens[number::2]])
+            sizes = batch["net_input"]["src_lengths"].tolist()
+            expected += sum(size * sum(terms) / len(terms) for size, terms in zip(sizes, terms) if terms)
+    assert without["reward_sum"].item() == pytest.approx(without["log_q_sum"].item(), rel=1e-6)
+    assert (log["reward_sum"] - without["reward_sum"]).item() == pytest.approx(0.3 * expected, rel=1e-3)
+
+
 @pytest.mark.parametrize("arch", ARCHS)
 def test_one_sentence_has_nothing_to_be_contrasted_with(task, arch):
     """The last batch of an epoch may be one sentence: the rest of the objective goes on."""

@@ -15,13 +15,15 @@ from fairseq_ami.models import paired
 EOS = 2
 PAIRS = [([0, 2], [0, 1]), ([1], [1])]  # two sources of different lengths: one row is padded
 UPDATES, COPIES = 12, 300
+RECOMPUTED = {"checkpoint_activations": True, "dropout": 0.3, "attention_dropout": 0.3, "activation_dropout": 0.3}
 
 
-@pytest.fixture(params=["ami_transformer"])
+@pytest.fixture(params=[("ami_transformer", {})])
 def game(request, monkeypatch):
     """A pair whose noise draws are fixed, a batch of many copies, and its exact objectives."""
     task = make_task()
-    model = make_pair(task, arch=request.param, noise_scale=0.8)
+    arch, settings = request.param
+    model = make_pair(task, arch=arch, noise_scale=0.8, **settings)
     eps = torch.randn(3, model.latent.dim(model.forward_model))
 
     def same_draws(keys, z, padding_mask):
@@ -60,8 +62,9 @@ def sampled_gradients(game, phase, reward_mean=None, reward_std=None, **settings
     rows = []
     for update in range(UPDATES):
         loss = criterion(model, batch, Step(phase, update, reward_mean, reward_std))[0]
-        grads = torch.autograd.grad(loss / COPIES, weights, allow_unused=True)
-        rows.append(flat([torch.zeros_like(w) if g is None else g for g, w in zip(grads, weights)]))
+        model.zero_grad()
+        (loss / COPIES).backward()  # checkpointed layers allow no torch.autograd.grad
+        rows.append(flat([torch.zeros_like(w) if w.grad is None else w.grad for w in weights]))
     model.set_players({"noise", "forward", "backward"})
     return torch.stack(rows)
 
@@ -247,10 +250,27 @@ def test_omega_above_the_cap(game):
     assert_unbiased(sampled_gradients(game, "noise", noise_lambda=0.7, noise_norm_cap=0.01), exact)
 
 
+# ------------------------------------------------------------------ layers that are computed twice
+
+
+@pytest.mark.parametrize("game", [("ami_transformer", RECOMPUTED)], indirect=True)
+@pytest.mark.parametrize("player", ["forward", "noise"])
+def test_activation_checkpointing(game, player):
+    """Layers that are computed again in the backward pass do without dropout as well: the enumeration is over a plain
+    pair with the same weights."""
+    plain, exact = make_pair(game[0], noise_scale=0.8), game[3]()
+    assert all(map(torch.equal, plain.parameters(), game[1].parameters()))
+    for one in exact:
+        one.model = plain
+    loss = forward_loss(exact, True) if player == "forward" else noise_loss(exact, 0.7)
+    settings = {"mle_weight": 0.0, "noise_lambda": 0.7, "noise_norm_cap": 0.0, "cosine_multiplier": "both"}
+    assert_unbiased(sampled_gradients(game, player, **settings), exact_gradient(plain, player, loss))
+
+
 # ------------------------------------------------------------------ the other architecture
 
 
-@pytest.mark.parametrize("game", ["ami_lstm"], indirect=True)
+@pytest.mark.parametrize("game", [("ami_lstm", {})], indirect=True)
 @pytest.mark.parametrize("player", ["forward", "backward", "noise"])
 def test_lstm(game, player):
     """The same over BiLSTMs, whose noise falls on the decoder's first states."""

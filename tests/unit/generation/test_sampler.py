@@ -199,8 +199,8 @@ def test_rescored_log_prob_is_that_of_the_draws(task, arch, noise):
     steps, policy = [], settings.policy
 
     class Spy(Policy):
-        def log_probs(self, logits):
-            steps.append(policy.log_probs(logits))
+        def log_probs(self, logits, drawn=None):
+            steps.append(policy.log_probs(logits, drawn))
             return steps[-1]
 
     spy = Spy(policy.banned, policy.temperature, policy.topk, policy.topp)
@@ -212,6 +212,21 @@ def test_rescored_log_prob_is_that_of_the_draws(task, arch, noise):
         totals[alive] += log_probs.gather(1, chosen.unsqueeze(1)).squeeze(1)
         alive = alive[chosen.ne(EOS)]
     assert torch.allclose(rollout.log_prob.flatten(), totals, atol=1e-5)
+
+
+@pytest.mark.parametrize("policy", [Policy((PAD, BOS), topk=2), Policy((PAD, BOS), topp=0.7)], ids=str)
+def test_a_drawn_symbol_outside_is_kept_beside_the_others(policy):
+    """By hand: its weight joins the sum; one inside changes no bit; a banned symbol stays out."""
+    logits = torch.tensor([9.0, 9.0, 2.0, 1.0, 0.5, -1.0]).expand(5, -1)
+    drawn = torch.arange(1, 6)
+    found = policy.log_probs(logits, drawn)
+    plain = policy.log_probs(logits[0])
+    assert plain[[2, 3]].isfinite().all() and plain[[4, 5]].isinf().all()
+    assert all(torch.equal(row, plain) for row in found[:3])
+    for row, symbol in zip(found[3:], (4, 5)):
+        weights = torch.tensor([2.0, 1.0, logits[0, symbol]]).exp()
+        assert torch.allclose(row[[2, 3, symbol]].exp(), weights / weights.sum())
+        assert row.exp().sum().item() == pytest.approx(1.0)
 
 
 def test_noise_and_words_are_drawn_independently(task, pair, monkeypatch):

@@ -254,3 +254,20 @@ def test_weights_replaced_and_put_back(pair, task):
         assert torch.equal(pair.run(pair.backward_model, batch), other.run(other.backward_model, batch))
     assert torch.equal(pair.run(pair.backward_model, batch), before)
     assert [p.data_ptr() for p in pair.backward_model.parameters()] == pointers
+
+
+# ------------------------------------------------------------------ quantisation noise
+
+
+@pytest.mark.parametrize("flag", ["quant_noise_pq", "quant_noise_scalar"])
+def test_quantisation_noise_is_refused(task, flag):
+    """Asked for, or found in the settings of a pair that an older version trained. There, a network's own scalar noise
+    came from its checkpoint and did nothing."""
+    with pytest.raises(AMIError, match=f"--{flag.replace('_', '-')} 0.1: .* Leave --{flag.replace('_', '-')} out"):
+        make_pair(task, **{flag: 0.1})
+    settings = make_pair(task).args_of_test.network_settings
+    settings["backward"]["quant_noise_pq"] = 0.1
+    with pytest.raises(AMIError, match="--quant-noise-pq 0.1"):
+        make_pair(task, network_settings=settings)
+    settings["backward"].update(quant_noise_pq=0, quant_noise_scalar=0.1)
+    make_pair(task, network_settings=settings)

@@ -1,5 +1,6 @@
 """VIM bounds and gaps of a trained pair, against stock networks, a sentence at a time."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -56,6 +57,20 @@ def test_figures_do_not_depend_on_the_batches(task):
     parts = measure(pair, [make_batch(task, [p], ids=[i]) for i, p in enumerate(PAIRS)], task.target_dictionary)
     torch.testing.assert_close(whole.bound, parts.bound, rtol=1e-5, atol=1e-6)
     assert whole.bound_common is None and whole.gap_frozen is None
+
+
+@pytest.mark.parametrize("other", ["common", "frozen"])
+def test_samples_fit_all_networks_that_read_them(task, other):
+    """Learned positions, 20 of the pair and 3 of the network that reads its samples, or the other way round."""
+    long = make_pair(task, encoder_learned_pos=True).eval()
+    settings = long.args_of_test.network_settings
+    settings["backward"]["max_source_positions"] = 3
+    short = make_pair(task, encoder_learned_pos=True, network_settings=settings).eval()
+    pair, role = (long, {"common": short}) if other == "common" else (short, {"frozen": long})
+    lines = [([0, 2, 1], [0]), ([1], [1])] * 40
+    assert max(len(tokens) for tokens in samples_one_by_one(long, task, 5)) > 3
+    found = measure(pair, [make_batch(task, lines)], task.target_dictionary, 5, **role)
+    assert math.isfinite(found.bound_common if other == "common" else found.gap_frozen)
 
 
 def test_table_shows_what_was_not_measured_as_a_dash(task):
