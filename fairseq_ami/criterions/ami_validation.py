@@ -2,9 +2,10 @@
 
 import contextlib
 from dataclasses import replace
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from torch import Tensor
+from torch.nn import Parameter
 
 from fairseq_ami.generation.policy import Policy
 from fairseq_ami.generation.rollout import (
@@ -18,12 +19,15 @@ from fairseq_ami.random_streams import VALIDATION_UPDATE
 
 
 @contextlib.contextmanager
-def weights_replaced(network: Any, weights: List[Tensor]) -> Iterator[None]:
-    """Let *network* compute with *weights* (in the order of its parameters) inside the block."""
-    parameters = list(network.parameters())
+def weights_replaced(parameters: Sequence[Parameter], weights: Sequence[Tensor]) -> Iterator[None]:
+    """Let a network compute with *weights* in the place of *parameters* inside the block.
+
+    Raises:
+        ValueError: they are not as many.
+    """
     saved = [parameter.data for parameter in parameters]
     try:
-        for parameter, weight in zip(parameters, weights):
+        for parameter, weight in zip(parameters, weights, strict=True):
             parameter.data = weight.to(parameter.dtype)
         yield
     finally:
@@ -49,8 +53,8 @@ def evaluate_pair(
         sample, reverse: the batch in both directions.
         sampling: None leaves the bound out.
         multiplier: K(T') of a rollout.
-        common: weights of the frozen common Q; empty while it is still the model's own; None where nobody kept one
-            (``fairseq-validate``), which leaves its bound out.
+        common: the weights of the frozen common Q that training moves; empty while it is still the model's own; None
+            where nobody kept one (``fairseq-validate``), which leaves its bound out.
         log: receives the sums.
 
     Returns:
@@ -75,7 +79,7 @@ def _bound(model, sample, reverse, sampling, multiplier, common, log) -> None:
     if common is not None:
         log["log_q_common_sum"] = log_q
     if common:
-        with weights_replaced(model.backward_model, common):
+        with weights_replaced(model.trained_by("backward"), common):
             log["log_q_common_sum"] = backward_log_likelihood(model, tokens, reverse, sampling.pad).sum()
     log.update(
         log_q_sum=log_q,

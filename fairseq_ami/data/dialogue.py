@@ -19,6 +19,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 import numpy as np
 from fairseq.data import BaseWrapperDataset, LanguagePairDataset
 from fairseq.data.data_utils import collate_tokens
+from fairseq.tokenizer import tokenize_line
 from torch import Tensor
 
 from fairseq_ami.data.reverse import as_source
@@ -86,13 +87,16 @@ def cut_history(tokens: Tensor, separator: int) -> Tuple[Tensor, Tensor]:
     return tokens[:start], tokens[start:]
 
 
-def reverse_dialogue(batch: Dict[str, Any], separator: int, pad: int, eos: int, limit: int) -> Dict[str, Any]:
+def reverse_dialogue(
+    batch: Dict[str, Any], separator: int, pad: int, eos: int, limits: Tuple[int, int]
+) -> Dict[str, Any]:
     """What the backward network reads and writes of a batch of histories and replies, rows in the same order.
 
     Args:
         batch: of a ``LanguagePairDataset``.
         separator, pad, eos: symbol ids.
-        limit: longer sources lose their oldest symbols.
+        limits: of the backward network. Longer sources lose their oldest symbols. Of longer last utterances only the
+            first symbols are a target: log Q is then the probability that the utterance starts with them.
 
     Returns:
         A batch of the backward network, with the key ``context`` (shape (batch, longest), left-padded: what is
@@ -100,8 +104,9 @@ def reverse_dialogue(batch: Dict[str, Any], separator: int, pad: int, eos: int, 
     """
     histories = [row[row.ne(pad)] for row in batch["net_input"]["src_tokens"]]
     contexts, last = zip(*(cut_history(history, separator) for history in histories))
+    last = [utterance[: limits[1]] for utterance in last]
     context = collate_tokens(contexts, pad, left_pad=True)
-    src_tokens, src_lengths = as_source(batch["target"], pad, context, limit)
+    src_tokens, src_lengths = as_source(batch["target"], pad, context, limits[0])
     return {
         "id": batch["id"],
         "nsentences": batch["nsentences"],
@@ -113,7 +118,7 @@ def reverse_dialogue(batch: Dict[str, Any], separator: int, pad: int, eos: int, 
         },
         "target": collate_tokens(last, pad),
         "context": context,
-        "source_limit": limit,
+        "source_limit": limits[0],
     }
 
 
@@ -142,6 +147,12 @@ class TruncatedHistories(BaseWrapperDataset):
     def __getitem__(self, index: int) -> Tensor:
         return truncated(self.dataset[index], self.limit, self.separator)
 
+    def get_original_text(self, index: int) -> str:
+        """The words of a history as they are in raw data, without those that were cut off."""
+        words = tokenize_line(self.dataset.get_original_text(index))
+        kept = len(self[index]) - 1  # the end symbol is no word
+        return " ".join(words[len(words) - kept :])
+
     @property
     def sizes(self) -> np.ndarray:
         return self._sizes
@@ -154,11 +165,13 @@ class DialogueDataset(LanguagePairDataset):
         pairs: the data as fairseq's translation task loads it.
         separator: symbol id.
         limit: of the forward network's source; longer histories lose their oldest symbols.
-        backward_limit: of the backward network's source; None for data of the backward network itself, whose
-            batches have no reverse.
+        backward_limits: of the backward network's source and target, as for :func:`reverse_dialogue`; None for data of
+            the backward network itself, whose batches have no reverse.
     """
 
-    def __init__(self, pairs: LanguagePairDataset, separator: int, limit: int, backward_limit: Optional[int]):
+    def __init__(
+        self, pairs: LanguagePairDataset, separator: int, limit: int, backward_limits: Optional[Tuple[int, int]]
+    ):
         histories = TruncatedHistories(pairs.src, pairs.src_sizes, limit, separator)
         super().__init__(
             histories,
@@ -173,17 +186,30 @@ class DialogueDataset(LanguagePairDataset):
             eos=pairs.eos,
             pad_to_multiple=pairs.pad_to_multiple,
         )
-        self.separator, self.backward_limit = separator, backward_limit
+        self.separator, self.backward_limits = separator, backward_limits
         if histories.cut:
             logger.info(
                 "%d of %d histories are longer than %d symbols: their oldest words are cut off",
                 histories.cut, len(self), limit,
             )  # fmt: skip
+        self.unfinished = self._count_unfinished() if backward_limits is not None else 0
+        if self.unfinished:
+            logger.warning(
+                "%d of %d last utterances are longer than %d symbols: the backward network writes no more than the "
+                "start of them (--max-target-positions)",
+                self.unfinished, len(self), backward_limits[1],
+            )  # fmt: skip
+
+    def _count_unfinished(self) -> int:
+        """How many last utterances are longer than the backward network can write."""
+        limit = self.backward_limits[1]
+        histories = np.flatnonzero(self.src_sizes > limit).tolist()  # no other can have one
+        return sum(len(cut_history(self.src[index], self.separator)[1]) > limit for index in histories)
 
     def collater(self, samples: List[Dict[str, Any]], pad_to_length: Optional[Dict[str, int]] = None) -> Dict[str, Any]:
         """fairseq's batch with its ``reverse``."""
         batch = super().collater(samples, pad_to_length)
-        if batch and batch.get("target") is not None and self.backward_limit is not None:
+        if batch and batch.get("target") is not None and self.backward_limits is not None:
             pad, eos = self.src_dict.pad(), self.eos
-            batch["reverse"] = reverse_dialogue(batch, self.separator, pad, eos, self.backward_limit)
+            batch["reverse"] = reverse_dialogue(batch, self.separator, pad, eos, self.backward_limits)
         return batch

@@ -55,7 +55,13 @@ class NoisySearch:
 
     @torch.no_grad()
     def generate(self, models: List[Any], sample: Dict[str, Any], **kwargs: Any) -> List[List[Dict[str, Tensor]]]:
-        """One hypothesis a draw for each source, best score first."""
+        """One hypothesis a draw for each source, best score first.
+
+        Raises:
+            AMIError: a batch without the numbers of its sentences.
+        """
+        if "id" not in sample:
+            raise AMIError("--latent-noise-draws: the batch has no `id`, on which the noise of a sentence depends")
         ids = sample["id"].to(sample["net_input"]["src_tokens"].device)
         keys = stream_keys(self.seed, 0, Stream.SEARCH_NOISE, ids, self.draws).view(-1, self.draws)
         found: List[List[Dict[str, Tensor]]] = [[] for _ in range(len(ids))]

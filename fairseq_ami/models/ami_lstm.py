@@ -8,7 +8,8 @@ from torch import Tensor
 
 from fairseq_ami.models.explicit_settings import remember_explicit
 from fairseq_ami.models.pair_latent import LSTMLatent
-from fairseq_ami.models.paired import PairedModel, add_pair_args, pair_defaults
+from fairseq_ami.models.pair_settings import add_pair_args, pair_defaults
+from fairseq_ami.models.paired import PairedModel
 
 
 @register_model("ami_lstm")

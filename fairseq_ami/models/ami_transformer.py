@@ -7,7 +7,8 @@ from fairseq.models.transformer import transformer_legacy as stock
 
 from fairseq_ami.models.explicit_settings import remember_explicit
 from fairseq_ami.models.pair_latent import TransformerLatent
-from fairseq_ami.models.paired import PairedModel, add_pair_args, pair_defaults
+from fairseq_ami.models.pair_settings import add_pair_args, pair_defaults
+from fairseq_ami.models.paired import PairedModel
 
 
 @register_model("ami_transformer")

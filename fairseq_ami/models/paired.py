@@ -4,18 +4,18 @@ Networks only: no loss is computed here.
 """
 
 import logging
-from argparse import Namespace
-from types import SimpleNamespace
 from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 import torch.nn as nn
 from fairseq.models import BaseFairseqModel
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from fairseq_ami.errors import AMIError
+from fairseq_ami.models.pair_settings import as_namespace, exchange_limits, mirrored, set_args
 from fairseq_ami.models.pretrained import check_quant_noise, load_network_weights, network_settings
+from fairseq_ami.models.stock_network import build_network
 from fairseq_ami.modules import InfoMaxHeads, LatentNoise, root_mean_square
 from fairseq_ami.objectives import token_log_likelihood
 from fairseq_ami.random_streams import normal
@@ -23,34 +23,6 @@ from fairseq_ami.random_streams import normal
 logger = logging.getLogger(__name__)
 
 DIRECTIONS = ("forward", "backward")
-
-
-def add_pair_args(parser: Any) -> None:
-    """Flags of the pair itself; those of its networks are added by the architectures."""
-    parser.add_argument("--forward-checkpoint", help="fairseq checkpoint of P(T|S); its architecture is taken over")
-    parser.add_argument("--backward-checkpoint", help="fairseq checkpoint of Q(S|T); its architecture is taken over")
-    parser.add_argument("--no-latent-noise", action="store_true", help="no noise network (the paper's AMI w/o LNS)")
-    parser.add_argument("--noise-scale", type=float, help="factor on the latent noise (default: 0.1; the paper: 1)")
-    parser.add_argument("--noise-hidden-dim", type=int, help="hidden units of the noise network (default: its input)")
-    parser.add_argument(
-        "--infomax-dim", type=int, help="size of InfoMax-GAN's common space, there 1024 (default: 0, no heads)"
-    )
-
-
-def pair_defaults(args: Any) -> None:
-    args.forward_checkpoint = getattr(args, "forward_checkpoint", None)
-    args.backward_checkpoint = getattr(args, "backward_checkpoint", None)
-    args.no_latent_noise = getattr(args, "no_latent_noise", False)
-    args.noise_scale = getattr(args, "noise_scale", 0.1)
-    args.noise_hidden_dim = getattr(args, "noise_hidden_dim", None)
-    args.infomax_dim = getattr(args, "infomax_dim", 0)
-
-
-def as_namespace(args: Any) -> Namespace:
-    """A copy as a plain Namespace, from argparse or from hydra."""
-    if isinstance(args, DictConfig):
-        return Namespace(**OmegaConf.to_container(args, resolve=True))
-    return Namespace(**vars(args))
 
 
 class PairedModel(BaseFairseqModel):
@@ -62,6 +34,8 @@ class PairedModel(BaseFairseqModel):
         latent_noise: the noise network, or None.
         direction: the network that :meth:`forward`, :attr:`encoder` and :attr:`decoder` stand for.
         infomax: heads of the backward network for InfoMax-GAN's regulariser, or None.
+        mirrored: the backward network reads what the forward one writes, and the other way round. In dialogue it does
+            not: it reads a history as well, and writes a part of one.
 
     Subclasses give ``network_class`` (the fairseq model) and ``latent`` (where z sits).
     """
@@ -76,6 +50,7 @@ class PairedModel(BaseFairseqModel):
         latent_noise: Optional[LatentNoise],
         direction: str = "forward",
         infomax: Optional[InfoMaxHeads] = None,
+        mirrored: bool = True,
     ):
         super().__init__()
         self.forward_model = forward_model
@@ -83,9 +58,11 @@ class PairedModel(BaseFairseqModel):
         self.latent_noise = latent_noise
         self.infomax = infomax
         self.direction = direction
+        self.mirrored = mirrored
         for player, network in self.player_networks().items():
             for parameter in network.parameters():
                 parameter.param_group = player
+                parameter.frozen = not parameter.requires_grad  # by fairseq, as --encoder-freeze-embed asks
 
     # ------------------------------------------------------------------ building
 
@@ -107,21 +84,20 @@ class PairedModel(BaseFairseqModel):
         check_quant_noise(getattr(args, "quant_noise_pq", 0), getattr(args, "quant_noise_scalar", 0))
         networks = {}
         for name, (source, target) in zip(DIRECTIONS, (dictionaries, dictionaries[::-1])):
-            view = SimpleNamespace(source_dictionary=source, target_dictionary=target)
             checkpoint = getattr(args, f"{name}_checkpoint", None)
             check_quant_noise(settings[name].get("quant_noise_pq"), checkpoint=checkpoint)
-            try:
-                networks[name] = cls.network_class.build_model(Namespace(**settings[name]), view)
-            except (AssertionError, ValueError) as error:  # fairseq asserts what it expects of sizes
-                raise AMIError(f"the {name} network cannot be built: {error}") from error
-            if getattr(networks[name].decoder, "adaptive_softmax", None) is not None:
-                raise AMIError("an adaptive softmax is not supported: a reward needs every word's probability")
+            networks[name] = build_network(cls.network_class, settings[name], source, target, name)
         noise = None
         if not args.no_latent_noise:
             dim = cls.latent.dim(networks["forward"])
             noise = LatentNoise(dim, args.noise_hidden_dim or dim, args.noise_scale)
         infomax = cls._infomax(args, networks["backward"])
-        return cls(networks["forward"], networks["backward"], noise, direction, infomax)
+        return cls(networks["forward"], networks["backward"], noise, direction, infomax, cls._mirrored(args))
+
+    @staticmethod
+    def _mirrored(args: Any) -> bool:
+        pair = list(args.pair_languages)
+        return mirrored(pair, getattr(args, "backward_languages", None) or pair[::-1])
 
     @classmethod
     def _infomax(cls, args: Any, critic: Any) -> Optional[InfoMaxHeads]:
@@ -153,7 +129,10 @@ class PairedModel(BaseFairseqModel):
 
     @classmethod
     def _network_settings(cls, args: Any) -> Dict[str, Dict[str, Any]]:
-        """Settings of both networks: stored ones, else those of the checkpoints, else the command line's."""
+        """Settings of both networks: stored ones, else those of the checkpoints, else the command line's.
+
+        Their limits are those of the forward network, and exchanged where the backward network mirrors it.
+        """
         stored = getattr(args, "network_settings", None)
         if stored is not None:
             stored = OmegaConf.to_container(stored) if isinstance(stored, DictConfig) else stored
@@ -164,6 +143,8 @@ class PairedModel(BaseFairseqModel):
         settings = {
             name: network_settings(given, given[f"{name}_checkpoint"], cls.network_class, name) for name in DIRECTIONS
         }
+        if not given["backward_checkpoint"] and cls._mirrored(args):
+            exchange_limits(settings["backward"])
         set_args(args, network_settings=settings)
         return settings
 
@@ -191,10 +172,17 @@ class PairedModel(BaseFairseqModel):
         return networks
 
     def set_players(self, players: Any) -> None:
-        """Let only *players* require gradients, so that the others cost no backward pass and no exchange."""
+        """Let only *players* require gradients, so that the others cost no backward pass and no exchange.
+
+        What was frozen when the pair was built stays frozen.
+        """
         for player, network in self.player_networks().items():
             for parameter in network.parameters():
-                parameter.requires_grad = player in players
+                parameter.requires_grad = player in players and not parameter.frozen
+
+    def trained_by(self, player: str) -> List[nn.Parameter]:
+        """The parameters that the updates of *player* move, in the order in which its optimizer keeps them."""
+        return [parameter for parameter in self.player_networks()[player].parameters() if not parameter.frozen]
 
     # ------------------------------------------------------------------ one network at a time
 
@@ -265,12 +253,20 @@ class PairedModel(BaseFairseqModel):
         return self.active.get_normalized_probs(net_output, log_probs, sample)
 
     def max_positions(self) -> Tuple[int, int]:
-        """The pair's limits: each side is read by one network and written by the other."""
+        """The pair's limits: each side is read by one network and written by the other.
+
+        In dialogue a reply is. A history is read by the forward network alone, and the last utterance is written by the
+        backward network alone.
+        """
         limits: List[Tuple[int, int]] = []
         for network in (self.active, self.other):
             limits.append((network.encoder.max_positions(), network.decoder.max_positions()))
-        (source, target), (back_source, back_target) = limits
-        return int(min(source, back_target)), int(min(target, back_source))
+        (source, target), (other_source, other_target) = limits
+        if self.mirrored:
+            source = min(source, other_target)
+        if self.mirrored or self.direction == "forward":
+            target = min(target, other_source)
+        return int(source), int(target)
 
     @property
     def other(self) -> Any:
@@ -290,17 +286,6 @@ def noise_draws(keys: Tensor, z: Tensor, padding_mask: Optional[Tensor]) -> Tens
         place = (~padding_mask).long().cumsum(1) - 1
         eps = eps.gather(1, place.clamp(min=0).unsqueeze(-1).expand_as(eps))
     return eps.transpose(0, 1)
-
-
-def set_args(args: Any, **values: Any) -> None:
-    """Write settings into the model's configuration, from argparse or from hydra."""
-    if isinstance(args, DictConfig):
-        with open_dict(args):
-            for key, value in values.items():
-                args[key] = value
-    else:
-        for key, value in values.items():
-            setattr(args, key, value)
 
 
 def repeat_rows(encoder: Any, encoder_out: Any, count: int, rows: int, device: torch.device) -> Any:

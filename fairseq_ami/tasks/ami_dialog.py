@@ -1,5 +1,6 @@
 """``ami_dialog``: dialogue histories and replies for a forward and a backward network that take turns."""
 
+import logging
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -12,6 +13,8 @@ from fairseq_ami.errors import AMIError
 from fairseq_ami.models.paired import PairedModel
 from fairseq_ami.tasks.ami_translation import AMITranslation, AMITranslationConfig
 from fairseq_ami.training.replies import ReplySettings, ReplyValidation, generation_args
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -34,6 +37,9 @@ class AMIDialog(AMITranslation):
     cfg: AMIDialogConfig
 
     def __init__(self, cfg: AMIDialogConfig, src_dict: Dictionary, tgt_dict: Dictionary):
+        if cfg.truncate_source:  # fairseq's keeps the first words, and the utterance to answer is the last
+            logger.warning("--truncate-source is ignored: ami_dialog cuts long histories by itself, oldest words first")
+            cfg.truncate_source = False
         super().__init__(cfg, src_dict, tgt_dict)
         if src_dict != tgt_dict:
             raise AMIError(
@@ -47,7 +53,7 @@ class AMIDialog(AMITranslation):
             )
         self._separator = src_dict.index(SEPARATOR)
         self._source_limit: int = cfg.max_source_positions
-        self._backward_limit: Optional[int] = cfg.max_source_positions
+        self._backward_limits: Tuple[int, int] = (cfg.max_source_positions, cfg.max_source_positions)
         self._replies: Optional[ReplyValidation] = None
 
     @property
@@ -60,7 +66,7 @@ class AMIDialog(AMITranslation):
         return (self._separator,)
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
-        """The pair; what its networks can read bounds the histories.
+        """The pair; what its networks can read and write bounds the histories and the last utterances.
 
         Raises:
             AMIError: as for translation, or data of the backward network to train on.
@@ -73,7 +79,8 @@ class AMIDialog(AMITranslation):
         model = super().build_model(cfg, from_checkpoint)
         self._source_limit = int(min(self._source_limit, model.max_positions()[0]))
         if isinstance(model, PairedModel):
-            self._backward_limit = int(min(self._backward_limit, model.backward_model.encoder.max_positions()))
+            reads, writes = map(min, self._backward_limits, model.backward_model.max_positions())
+            self._backward_limits = (int(reads), int(writes))
         if self.cfg.eval_replies and not from_checkpoint:
             generator = self.build_generator([model], generation_args(self.cfg.eval_replies_args))
             vectors, subwords = self.cfg.eval_replies_vectors, self.cfg.eval_replies_remove_bpe
@@ -82,8 +89,8 @@ class AMIDialog(AMITranslation):
 
     def _pairs(self, split: str) -> DialogueDataset:
         own = (self.cfg.source_lang, self.cfg.target_lang) != self.backward_languages
-        limit = self._backward_limit if own else None
-        return DialogueDataset(super()._pairs(split), self._separator, self._source_limit, limit)
+        limits = self._backward_limits if own else None
+        return DialogueDataset(super()._pairs(split), self._separator, self._source_limit, limits)
 
     def build_dataset_for_inference(self, src_tokens: List[Tensor], src_lengths: Any, constraints: Any = None) -> Any:
         cut = [truncated(tokens, self._source_limit, self._separator) for tokens in src_tokens]

@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass, field
-from typing import Any, Dict, FrozenSet, Optional, Tuple
+from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 
 import torch
 from fairseq.data import LanguagePairDataset
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fairseq_ami.criterions.ami_minimax import AMIMinimax
 from fairseq_ami.criterions.ami_turn import Step
-from fairseq_ami.data import SeededOrder
+from fairseq_ami.data import NumberedSentences, SeededOrder
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.noisy_search import NoisySearch
 from fairseq_ami.models.paired import PairedModel
@@ -69,6 +69,8 @@ class AMITranslation(PhasedTask, TranslationTask):
         self._resumed_objective: Optional[str] = None
         self._to_check: Tuple[str, ...] = ()
         self._forward_updates_seen = -1
+        self._asked: Optional[NumberedSentences] = None  # what fairseq-interactive decodes
+        self._asked_before = 0
 
     # ------------------------------------------------------------------ what another kind of data changes
 
@@ -136,6 +138,20 @@ class AMITranslation(PhasedTask, TranslationTask):
         if self.cfg.latent_noise_draws > 0 and not getattr(args, "score_reference", False):
             return NoisySearch(generator, models, self.cfg.latent_noise_draws, self.cfg.seed)
         return generator
+
+    def build_dataset_for_inference(self, src_tokens: List[Tensor], src_lengths: Any, constraints: Any = None) -> Any:
+        dataset = super().build_dataset_for_inference(src_tokens, src_lengths, constraints)
+        if self.cfg.latent_noise_draws < 1:
+            return dataset
+        self._asked = NumberedSentences(dataset, self._asked_before)
+        self._asked_before += len(src_tokens)
+        return self._asked
+
+    def inference_step(self, generator: Any, models: Any, sample: Any, **kwargs: Any) -> Any:
+        """fairseq's; a sentence of fairseq-interactive gets the number that its noise depends on."""
+        if self._asked is not None and "id" not in sample:
+            sample = {**sample, "id": self._asked.next_numbers()}
+        return super().inference_step(generator, models, sample, **kwargs)
 
     # ------------------------------------------------------------------ training
 

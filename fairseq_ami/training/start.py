@@ -11,7 +11,8 @@ from fairseq.models import ARCH_MODEL_REGISTRY
 from fairseq_ami.checkpoints import part_of, read_checkpoint, restore_path
 from fairseq_ami.data import reverse_sample
 from fairseq_ami.errors import AMIError
-from fairseq_ami.models.paired import DIRECTIONS, set_args
+from fairseq_ami.models.pair_settings import set_args
+from fairseq_ami.models.paired import DIRECTIONS
 from fairseq_ami.models.pretrained import check_languages
 from fairseq_ami.modules import dropout_off
 

@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import random
+import re
 import shutil
 from pathlib import Path
 from typing import Any, Dict, List
@@ -183,6 +184,40 @@ def test_long_histories_when_decoding(folder: Path, pair: Path, tmp_path: Path) 
     text = decode(folder, pair, tmp_path, *limit, "--task", "ami_dialog")
     assert len(lines(text, "H")) == 2 * len((folder / "test.hist").read_text().splitlines())
     assert "histories are longer than 4 symbols" in (tmp_path / "generate.log").read_text()
+
+
+def test_limits_of_both_networks(tmp_path: Path) -> None:
+    """Learned positions end where the limits are. A short target limit leaves the histories whole."""
+    talk = "w1 w2 w3 w4 __eou__ w5 __eou__ w6 __eou__ w1 w7 w3 w4 w5 __eou__ w6 w1 __eou__\n"
+    for split in ("train", "valid"):
+        (tmp_path / f"{split}.talk").write_text(talk * 8)
+    texts = [f"--{split}={tmp_path / split}.talk" for split in ("train", "valid")]
+    folder = tmp_path / "data"
+    assert cli.main(["dialog-prepare", "--format", "dailydialog", *texts, "--destdir", str(folder)]) == 0
+    learned = ["--encoder-learned-pos", "--decoder-learned-pos", "--pretrain-updates", 1]
+    limits = ["--max-source-positions", 30, "--max-target-positions", 3, "--truncate-source"]
+    args = ami_args(folder, tmp_path, 7, *DIALOG, "--sample-max-len-b", 2, *learned, *limits)
+    args.append("--skip-invalid-size-inputs-valid-test")
+    result = train(tmp_path, with_validation(args, 7))
+    assert "--truncate-source is ignored" in result.text and "histories are longer" not in result.text
+    assert "16 of 32 last utterances are longer than 3 symbols" in result.text
+    # of the four replies of a dialogue one has five words
+    assert re.findall(r"(\d+) samples have invalid sizes .* max_positions=(\(.*?\))", result.text)[0] == (
+        "8",
+        "(30, 3)",
+    )
+
+
+def test_replaced_unknown_words(folder: Path, pair: Path, tmp_path: Path) -> None:
+    """--replace-unk reads raw data: the history as it was read, with the names of unknown words."""
+    for language in ("hist", "reply"):
+        shutil.copy(folder / f"dict.{language}.txt", tmp_path)
+        text = "w1 <sep> w2 w3 <sep> never-seen w4\n" if language == "hist" else "w5\n"
+        (tmp_path / f"test.hist-reply.{language}").write_text(text)
+    (tmp_path / "words.txt").write_text("never-seen never-heard\n")
+    options = ["--dataset-impl", "raw", "--replace-unk", tmp_path / "words.txt", "--max-source-positions", 5]
+    text = decode(tmp_path, pair, tmp_path, *PLUGGED, "--task", "ami_dialog", *options)
+    assert column(text, "S") == ["w3 <sep> never-seen w4"] and len(lines(text, "H")) == 2
 
 
 @pytest.mark.parametrize("direction", FOLDERS)

@@ -93,6 +93,36 @@ def test_noise_at_generation(data: Path, alone: Path, tmp_path: Path) -> None:
     assert hypotheses(generate(data, alone, tmp_path, *noisy, *loud, "--seed", "9")) != lines
 
 
+def test_noise_of_typed_sentences(data: Path, alone: Path, tmp_path: Path) -> None:
+    """fairseq-interactive finds what fairseq-generate finds in the same lines, whatever its buffers and batches."""
+    noisy = ["--task", "ami_translation", "--latent-noise-draws", "3", "--nbest", "3"]
+    loud = ["--model-overrides", "{'noise_scale': 4.0}"]
+    want = sorted(line.split("\t")[::2] for line in hypotheses(generate(data, alone, tmp_path, *noisy, *loud)))
+    text = data.parent / "text" / "test.en"
+    options = [*PLAIN[:4], "--max-len-b", "10", "--input", text, "--user-dir", PLUGIN, *noisy, *loud]
+    for sizes in (["--buffer-size", "5", "--batch-size", "2"], ["--buffer-size", "100", "--batch-size", "7"]):
+        argv = [data, "--path", alone, *options, *sizes, "-s", "en", "-t", "de"]
+        got = hypotheses(run("interactive", argv, tmp_path / "interactive.log"))
+        assert sorted(line.split("\t")[::2] for line in got) == want
+
+
+def test_replaced_unknown_words(data: Path, trained: Path, tmp_path: Path) -> None:
+    """--replace-unk reads raw data, in which an unknown word keeps its name, as with the stock task."""
+    for language in DIRECTIONS["forward"][1::2]:
+        shutil.copy(data / f"dict.{language}.txt", tmp_path)
+        (tmp_path / f"test.en-de.{language}").write_text(f"{language}s0 s1 never-seen\n" * 3)
+    (tmp_path / "words.txt").write_text("never-seen nie-gesehen\n")
+    options = [*DIRECTIONS["forward"], "--dataset-impl", "raw", "--replace-unk", tmp_path / "words.txt"]
+    stock, ours = (
+        generate(tmp_path, trained, tmp_path, *options, "--task", task) for task in ("translation", "ami_translation")
+    )
+    assert hypotheses(ours) == hypotheses(stock)
+    assert [line for line in ours.text.splitlines() if line.startswith("S-")] == [
+        line for line in stock.text.splitlines() if line.startswith("S-")
+    ]
+    assert ours.text.count("never-seen") >= 3
+
+
 def test_noise_needs_a_noise_network(data: Path, stock: Dict[str, Path], alone: Path, tmp_path: Path) -> None:
     noisy = ["--task", "ami_translation", "--latent-noise-draws", "2"]
     plain = generate(data, stock["forward"], tmp_path, *noisy, check=False)

@@ -2,16 +2,18 @@
 
 import re
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 import pytest
 import torch
 from functional.checkpoints import load
 from functional.commands import PLUGIN, run
+from functional.recorder import train_workers
 from functional.settings import (
     BEST_BLEU,
     LOGGING,
     LSTM,
+    NETWORKS,
     TRANSFORMER,
     TRANSFORMER_SIZES,
     ami_args,
@@ -19,6 +21,8 @@ from functional.settings import (
     train,
     with_validation,
 )
+
+from fairseq_ami import cli
 
 SHORT = ["--phase-cycle", "noise=2,forward=2,backward=1", "--no-save"]
 OPTIONS = {
@@ -69,6 +73,51 @@ def test_option(case: str, data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", ["teacher forced", "unlikelihood", "pretraining", "mmi"])
 def test_option_with_lstm(case: str, data: Path, tmp_path: Path) -> None:
     train(tmp_path, ami_args(data, tmp_path, 5, *SHORT, *OPTIONS[case], network=LSTM))
+
+
+def frozen_args(data: Path, folder: Path, updates: int, *extra: Any) -> List[Any]:
+    """LSTMs whose embeddings are not trained; those of the decoders come from a file."""
+    vectors = folder / "vectors.txt"
+    vectors.write_text("1 16\nt0 " + "0.25 " * 16 + "\n")
+    frozen = ["--encoder-freeze-embed", "--decoder-freeze-embed", "--decoder-embed-path", vectors]
+    fast = [f"--{player}-lr=0.05" for player in ("forward", "backward", "noise")]
+    return ami_args(data, folder, updates, *frozen, *fast, "--pretrain-updates", 1, *extra, network=LSTM)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_frozen_embeddings(workers: int, data: Path, tmp_path: Path) -> None:
+    """They stay what they were through all phases, and the common Q of validation is the frozen one."""
+    args = frozen_args(data, tmp_path, 7, "--save-interval-updates", 1)
+    (result, *_) = train_workers(tmp_path, with_validation(args, 1), workers)
+    first, last = (load(tmp_path / f"checkpoint_{name}.pt")["model"] for name in ("1_1", "last"))
+    moved = {name for name, before in first.items() if not torch.equal(before, last[name])}
+    assert not [name for name in moved if "embed_tokens" in name] and len(moved) > 30
+    assert last["forward_model.decoder.embed_tokens.weight"][4].eq(0.25).all()  # t0
+    logs = result.logs("valid")
+    common, own = ([float(log[f"valid_vim_bound{name}"]) for log in logs] for name in ("_common", ""))
+    assert common[0] == own[0] and common[-1] != own[-1]
+
+
+def test_frozen_networks_without_their_file(data: Path, tmp_path: Path) -> None:
+    """The pair goes on training, and a network of it is decoded by a fairseq that does not know the plugin."""
+    args = frozen_args(data, tmp_path, 2)
+    train(tmp_path, args)
+    (tmp_path / "vectors.txt").unlink()
+    assert "Loaded checkpoint" in train(tmp_path, [*args, "--max-update", 4]).text
+    plain = tmp_path / "plain.pt"
+    assert cli.main(["export", str(tmp_path / "checkpoint_last.pt"), str(plain), "--direction", "forward"]) == 0
+    argv = [data, "--path", plain, "--cpu", "--max-len-b", 5, "--num-workers", 0]
+    assert "H-0" in run("generate", argv, tmp_path / "generate.log").text
+
+
+@pytest.mark.parametrize("network", ["transformer", "lstm"])
+def test_cut_sources_keep_their_targets(network: str, data: Path, tmp_path: Path) -> None:
+    """The limit of the sources is none of the targets; learned positions end there."""
+    learned = ["--encoder-learned-pos", "--decoder-learned-pos"] if network == "transformer" else []
+    args = ["--truncate-source", "--max-source-positions", 4, "--pretrain-updates", 1, *learned]
+    result = train(tmp_path, ami_args(data, tmp_path, 7, *args, network=NETWORKS[network]))
+    assert "skipped" not in result.text
+    assert load(tmp_path / "checkpoint_last.pt")["extra_state"]["train_iterator"]["iterations_in_epoch"] == 7
 
 
 def test_mmi_fixed_leaves_the_backward_network_alone(data: Path, stock: Dict[str, Path], tmp_path: Path) -> None:

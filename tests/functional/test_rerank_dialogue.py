@@ -60,6 +60,7 @@ def test_backward_scores_are_those_of_the_stock_scorer(folder, stock, scored, tm
     lengths = [len(history.split(" <sep> ")[-1].split()) + 1 for history in histories]
     per_token = np.array(expected).reshape(-1, BEAM) / np.array(lengths)[:, None]
     np.testing.assert_allclose(scored.features.backward, per_token, atol=2e-3)
+    assert {entry.written for entry in scored.lists} == {1024}  # fairseq's own limit
 
 
 def test_the_oldest_words_are_cut_off():

@@ -64,7 +64,7 @@ def test_options_of_the_readme():
     from fairseq.dataclass.utils import gen_parser_from_dataclass
 
     from fairseq_ami.criterions.ami_config import AMIMinimaxConfig
-    from fairseq_ami.models.paired import add_pair_args
+    from fairseq_ami.models.pair_settings import add_pair_args
     from fairseq_ami.optim.ami_phased import AMIPhasedConfig
     from fairseq_ami.tasks.ami_translation import AMITranslationConfig
 

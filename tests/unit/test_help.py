@@ -11,7 +11,7 @@ from fairseq.dataclass.utils import gen_parser_from_dataclass
 from fairseq_ami.cli import VERBS, build_parser
 from fairseq_ami.criterions.ami_config import AMIMinimaxConfig
 from fairseq_ami.criterions.vae_config import VAEMineConfig
-from fairseq_ami.models.paired import add_pair_args
+from fairseq_ami.models.pair_settings import add_pair_args
 from fairseq_ami.models.text_vae_lstm import TextVAELSTMConfig
 from fairseq_ami.models.text_vae_transformer import TextVAETransformerConfig
 from fairseq_ami.optim.phased_config import AMIPhasedConfig

@@ -59,8 +59,10 @@ SPREAD = {"ami_transformer": 1.5, "ami_lstm": 12.0}
 def make_pair(task, arch="ami_transformer", seed=1, **settings):
     """An untrained pair with enlarged weights, in training mode."""
     torch.manual_seed(seed)
-    given = {"dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0, **SIZES[arch], **settings}
-    args = Namespace(arch=arch, max_source_positions=20, max_target_positions=20, **given)
+    given = {"dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0, **SIZES[arch]}
+    given.update(max_source_positions=20, max_target_positions=20)
+    given.update(settings)
+    args = Namespace(arch=arch, **given)
     ARCH_CONFIG_REGISTRY[arch](args)
     model = MODEL_REGISTRY[arch].build_model(args, task)
     with torch.no_grad():

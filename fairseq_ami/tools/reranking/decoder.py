@@ -1,6 +1,6 @@
 """MMI decoding of a data set from end to end: n-best lists, backward scores, weights, comparison."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -100,6 +100,9 @@ class MMIDecoder:
             lists = nbest.read_nbest(self.task, nbest_file, subset, post_process, self.finish)
         else:
             lists = self._search(subset)
+        if self.task.separators:
+            limits = [self.backward_task.max_positions(), *(network.max_positions() for network in self.backward)]
+            lists = [replace(entry, written=int(min(writes for _, writes in limits))) for entry in lists]
         log_q = reranking.backward_log_probs(
             lists, self.backward_task, self.backward, self.cfg, f"backward scores {subset}"
         )

@@ -45,17 +45,19 @@ class Candidates:
         hypotheses: in the order of the search, best first; never empty.
         context: how many symbols at the start of the source the backward network reads, before the hypothesis (the
             earlier history of a dialogue).
+        written: how many symbols of S the backward network can write; None for all.
     """
 
     source: Tensor
     reference: Optional[str]
     hypotheses: Tuple[Hypothesis, ...]
     context: int = 0
+    written: Optional[int] = None
 
     @property
     def sought(self) -> Tensor:
-        """What the backward network predicts: S, in dialogue its last utterance."""
-        return self.source[self.context :]
+        """What the backward network predicts: S, in dialogue its last utterance, as far as it can write."""
+        return self.source[self.context :][: self.written]
 
 
 def context_length(task: Any, source: Tensor) -> int:

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf, open_dict
 
 from fairseq_ami.checkpoints import first_line, part_of, read_checkpoint
 from fairseq_ami.errors import AMIError
+from fairseq_ami.models.pair_settings import mirrored
 from fairseq_ami.models.paired import PairedModel
 
 
@@ -85,6 +86,8 @@ def reversed_task(task: Any) -> Any:
     """A task for what the backward network reads and writes, with the same dictionaries exchanged."""
     cfg = OmegaConf.create(vars_of(task.cfg))
     with open_dict(cfg):
+        if mirrored((cfg.source_lang, cfg.target_lang), task.backward_languages):
+            cfg.max_source_positions, cfg.max_target_positions = task.max_positions()[::-1]
         cfg.source_lang, cfg.target_lang = task.backward_languages
     return type(task)(cfg, task.target_dictionary, task.source_dictionary)
 

@@ -56,7 +56,7 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
         super().__init__(cfg, task, models)
         self.direction = models[0].direction
         other = "backward" if self.direction == "forward" else "forward"
-        self._tasks = {self.direction: task, other: _swapped_task(task)}
+        self._tasks = {self.direction: task, other: _swapped_task(task, models[0].mirrored)}
         self._tokenizers = {self.direction: self.tokenizer, other: _swapped_tokenizer(cfg.tokenizer)}
 
     @contextmanager
@@ -252,13 +252,14 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
             raise AMIError("sample: num_samples >= 1, temperature > 0, topk >= 0 and 0 < topp <= 1 are needed")
 
 
-def _swapped_task(task: Any) -> Any:
-    """The same task in the other direction."""
+def _swapped_task(task: Any, mirrored: bool) -> Any:
+    """The same task in the other direction, where the networks of a dialogue have the same limits."""
     cfg = copy.deepcopy(task.cfg)
     with open_dict(cfg):
         cfg.source_lang, cfg.target_lang = task.cfg.target_lang, task.cfg.source_lang
-        cfg.max_source_positions = task.cfg.max_target_positions
-        cfg.max_target_positions = task.cfg.max_source_positions
+        if mirrored:
+            cfg.max_source_positions = task.cfg.max_target_positions
+            cfg.max_target_positions = task.cfg.max_source_positions
     return type(task)(cfg, task.target_dictionary, task.source_dictionary)
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from fairseq_ami.checkpoints import part_of
 from fairseq_ami.errors import AMIError
+from fairseq_ami.models.pair_settings import mirrored
 from fairseq_ami.models.paired import DIRECTIONS, PairedModel
 from fairseq_ami.version import __version__
 
@@ -77,7 +78,8 @@ def plain_state(state: Dict[str, Any], direction: str, path: str) -> Dict[str, A
     prefix = f"{direction}_model."
     weights = {key[len(prefix) :]: value for key, value in state["model"].items() if key.startswith(prefix)}
     cfg = _configuration(state, direction)
-    cfg["model"] = {**settings, "_name": name, "arch": name}
+    trainable = {key: False for key in ("encoder_freeze_embed", "decoder_freeze_embed") if key in settings}
+    cfg["model"] = {**settings, **trainable, "_name": name, "arch": name}  # fairseq cannot freeze without a file
     cfg["task"]["_name"] = "translation"
     cfg["criterion"] = {"_name": "cross_entropy", "sentence_avg": False}  # what fairseq-validate reports
     if any(key.startswith("latent_noise.") for key in state["model"]):
@@ -146,7 +148,7 @@ def _configuration(state: Dict[str, Any], direction: str) -> Dict[str, Any]:
     task["source_lang"], task["target_lang"] = languages(state, direction)
     task.update(data=".", eval_bleu=False, load_alignments=False, train_subset="train", dataset_impl=None)
     limits = [stored.get("max_source_positions", 1024), stored.get("max_target_positions", 1024)]
-    if direction == "backward":
+    if direction == "backward" and mirrored(languages(state, "forward"), languages(state, "backward")):
         limits.reverse()
     task["max_source_positions"], task["max_target_positions"] = limits
     cfg.update(_name=None, task=task, bpe=None, tokenizer=None)

@@ -36,12 +36,12 @@ def dictionary():
     return words
 
 
-def make_dataset(pairs=PAIRS, limit=20, backward_limit=20):
+def make_dataset(pairs=PAIRS, limit=20, backward_limits=(20, 20)):
     words = dictionary()
     sides = [[torch.tensor([*pair[side], EOS]) for pair in pairs] for side in (0, 1)]
     sizes = [[len(tokens) for tokens in side] for side in sides]
     stock = LanguagePairDataset(sides[0], sizes[0], words, sides[1], sizes[1], words, shuffle=False)
-    return DialogueDataset(stock, SEP, limit, backward_limit)
+    return DialogueDataset(stock, SEP, limit, backward_limits)
 
 
 def make_batch(**limits):
@@ -159,7 +159,7 @@ def test_samples_after_their_contexts():
 
 def test_long_histories_lose_their_oldest_words():
     """On both networks' sides; a separator that would stand first goes as well."""
-    batch, order = make_batch(limit=5, backward_limit=4)
+    batch, order = make_batch(limit=5, backward_limits=(4, 20))
     rows = {number: row[row.ne(PAD)].tolist() for number, row in zip(order, batch["net_input"]["src_tokens"])}
     assert rows == {0: [C, SEP, D, E, EOS], 1: [B, C, D, EOS], 3: [A, SEP, B, EOS], 2: [F, SEP, EOS]}
     got = batch["reverse"]
@@ -171,8 +171,23 @@ def test_long_histories_lose_their_oldest_words():
     assert data.src.cut == 1 and data.src_sizes.tolist() == [5, 4, 3, 4]
 
 
+def test_last_utterances_that_are_too_long():
+    """Their first words are the target, without an end that they do not have there. What is read stays as it is."""
+    batch, order = make_batch(backward_limits=(20, 2))
+    whole, _ = make_batch()
+    got = batch["reverse"]
+    rows = {number: row[row.ne(PAD)].tolist() for number, row in zip(order, got["target"])}
+    assert rows == {0: [D, E], 1: [B, C], 3: [B, EOS], 2: [EOS]}
+    previous = {n: row[row.ne(PAD)].tolist() for n, row in zip(order, got["net_input"]["prev_output_tokens"])}
+    assert previous == {0: [EOS, D], 1: [EOS, B], 3: [EOS, B], 2: [EOS]}
+    assert got["ntokens"] == 2 + 2 + 2 + 1
+    assert torch.equal(got["context"], whole["reverse"]["context"])
+    assert torch.equal(got["net_input"]["src_tokens"], whole["reverse"]["net_input"]["src_tokens"])
+    assert [make_dataset(backward_limits=(20, limit)).unfinished for limit in (1, 2, 3, 4)] == [3, 2, 1, 0]
+
+
 def test_samples_too_long_with_their_context():
-    batch, order = make_batch(backward_limit=4)
+    batch, order = make_batch(backward_limits=(4, 20))
     model = Recorder()
     backward_log_likelihood(model, SAMPLES, batch["reverse"], PAD)
     rows = [row[row.ne(PAD)].tolist() for row in model.inputs["src_tokens"]]

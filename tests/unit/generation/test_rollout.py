@@ -66,7 +66,7 @@ def test_every_phase_runs_with_a_network_of_few_positions(phase, dialogue):
     model, _ = pair_that_reads(task, "learned", "backward", 4, infomax_dim=3)
     batch = make_batch(task, PAIRS * 3)
     if dialogue:
-        batch["reverse"] = reverse_dialogue(batch, 5, PAD, EOS, 4)
+        batch["reverse"] = reverse_dialogue(batch, 5, PAD, EOS, (4, 20))
     criterion = make_criterion(task, sample_max_len_b=9, infomax_weight=0.2)
     step = None if phase is None else Step(phase, 1)
     loss, _, log = criterion(model, batch, step)
@@ -77,7 +77,7 @@ def test_a_sample_is_read_whole_after_its_context(task):
     """The longest T' that the limit allows leaves no place for the context, and loses no word itself."""
     model, _ = pair_that_reads(task, "learned", "backward", 4)
     batch = make_batch(task, [([0, 1, 2], [0])] * 20)
-    reverse = reverse_dialogue(batch, 5, PAD, EOS, 4)  # w1 separates
+    reverse = reverse_dialogue(batch, 5, PAD, EOS, (4, 20))  # w1 separates
     settings = make_criterion(task, sample_max_len_b=9).sampling
     tokens = roll_out(model, batch, settings, 0, False, score=False).samples.tokens
     found = backward_log_likelihood(model, tokens, reverse, PAD)

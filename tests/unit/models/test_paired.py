@@ -4,6 +4,7 @@ from argparse import Namespace
 
 import pytest
 import torch
+from fairseq.data import LanguagePairDataset
 from fairseq.models.lstm import LSTMModel
 from fairseq.models.transformer import TransformerModel
 from unit.tiny import dictionary, make_batch, make_pair, make_task
@@ -12,6 +13,8 @@ from fairseq_ami.criterions.ami_validation import weights_replaced
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.paired import repeat_rows
 from fairseq_ami.modules import dropout_off
+from fairseq_ami.optim import AMIPhased
+from fairseq_ami.optim.ami_phased import AMIPhasedConfig
 from fairseq_ami.random_streams import stream_keys
 
 ARCHS = ["ami_transformer", "ami_lstm"]
@@ -110,6 +113,68 @@ def test_limits_are_those_of_both_networks(task):
     assert swapped.max_positions() == (25, 12) and swapped.max_decoder_positions() == 40
 
 
+def dialogue(task):
+    """The same dictionary on both sides; what the backward network reads and writes has names of its own."""
+    task.target_dictionary = task.source_dictionary
+    task.backward_languages = ("context", "last")
+    return task
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_the_backward_network_reads_what_the_forward_one_writes(task, arch):
+    """Its limits are exchanged: pairs of 200 lengths within 20 and 6 all stay, by fairseq's own filter."""
+    model = make_pair(task, arch=arch, max_source_positions=20, max_target_positions=6)
+    assert model.max_positions() == (20, 6) and model.backward_model.max_positions() == (6, 20)
+    lengths = torch.stack([torch.randint(1, limit + 1, (200,)) for limit in (20, 6)])
+    sides = [[torch.zeros(length) for length in side] for side in lengths.tolist()]
+    sides = [part for side in zip(sides, lengths.numpy(), [task.source_dictionary] * 2) for part in side]
+    data = LanguagePairDataset(*sides)
+    kept, left_out = data.filter_indices_by_size(data.ordered_indices(), model.max_positions())
+    assert len(kept) == 200 and len(left_out) == 0
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_short_sources_leave_long_targets_alone(task, arch):
+    """As with --truncate-source --max-source-positions 8."""
+    model = make_pair(task, arch=arch, max_source_positions=8, max_target_positions=1024)
+    assert model.max_positions() == (8, 1024)
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_limits_in_dialogue(task, arch):
+    """Both networks read a history and write one utterance: nothing is exchanged. Only a reply is read by both."""
+    model = make_pair(dialogue(task), arch=arch, max_source_positions=30, max_target_positions=5)
+    assert model.backward_model.max_positions() == (30, 5) and model.max_positions() == (30, 5)
+    task.cfg.source_lang, task.cfg.target_lang = task.backward_languages
+    settings = model.args_of_test.network_settings
+    settings["forward"].update(max_source_positions=9, max_target_positions=8)
+    assert type(model).build_model(model.args_of_test, task).max_positions() == (30, 5)
+    settings["backward"].update(max_source_positions=7, max_target_positions=6)
+    task.cfg.source_lang, task.cfg.target_lang = "en", "de"
+    assert type(model).build_model(model.args_of_test, task).max_positions() == (9, 7)
+
+
+def test_stored_limits_stay_as_they_are(task):
+    """Of a checkpoint whose two networks have the same ones, and of one before dialogue."""
+    model = make_pair(task)
+    args = model.args_of_test
+    for name in ("forward", "backward"):
+        args.network_settings[name].update(max_source_positions=20, max_target_positions=6)
+    del args.backward_languages
+    again = type(model).build_model(args, task)
+    assert again.backward_model.max_positions() == (20, 6) and again.max_positions() == (6, 6)
+
+
+def test_limits_of_a_backward_checkpoint_are_its_own(task, tmp_path):
+    """It was trained with them."""
+    settings = make_pair(task).args_of_test.network_settings["backward"]
+    stock = {**settings, "arch": "transformer", "max_source_positions": 7, "max_target_positions": 9}
+    torch.save({"cfg": {"model": stock}, "model": {}}, tmp_path / "stock.pt")
+    given = {"max_source_positions": 20, "max_target_positions": 6, "backward_checkpoint": str(tmp_path / "stock.pt")}
+    model = make_pair(task, **given)
+    assert model.backward_model.max_positions() == (7, 9) and model.max_positions() == (9, 6)
+
+
 def test_dictionaries_go_to_the_right_sides(task):
     """T' is read by the backward encoder: target dictionary there."""
     model = make_pair(task)
@@ -147,6 +212,25 @@ def test_only_the_players_of_the_phase_require_gradients(pair):
         pair.set_players(players)
         for player, network in pair.player_networks().items():
             assert {p.requires_grad for p in network.parameters()} == {player in players}
+
+
+FROZEN = {"encoder_freeze_embed": True, "decoder_freeze_embed": True}
+
+
+def test_frozen_weights_stay_frozen(task):
+    """fairseq freezes the LSTMs' embeddings; the optimizer, which is built before the first phase, has none of them."""
+    model = make_pair(task, arch="ami_lstm", **FROZEN)
+    frozen = {f"{name}_model.{side}.embed_tokens.weight" for name in ("forward", "backward")
+              for side in ("encoder", "decoder")}  # fmt: skip
+    optimized = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert {name for name, _ in model.named_parameters()} - optimized == frozen
+    for players in ({"noise"}, {"forward", "backward", "noise"}):
+        model.set_players(players)
+        moving = {name for name, p in model.named_parameters() if p.requires_grad}
+        assert moving == {name for name in optimized if model.get_parameter(name).param_group in players}
+    for player in model.player_networks():
+        trained = [id(p) for p in model.trained_by(player)]
+        assert trained == [id(p) for n, p in model.named_parameters() if p.param_group == player and n in optimized]
 
 
 def test_without_noise_network_there_are_two_players(task):
@@ -250,10 +334,34 @@ def test_weights_replaced_and_put_back(pair, task):
     other = make_pair(task, seed=5)
     saved = [p.detach().clone() for p in other.backward_model.parameters()]
     before, pointers = pair.run(pair.backward_model, batch), [p.data_ptr() for p in pair.backward_model.parameters()]
-    with weights_replaced(pair.backward_model, saved):
+    with weights_replaced(pair.trained_by("backward"), saved):
         assert torch.equal(pair.run(pair.backward_model, batch), other.run(other.backward_model, batch))
     assert torch.equal(pair.run(pair.backward_model, batch), before)
     assert [p.data_ptr() for p in pair.backward_model.parameters()] == pointers
+
+
+@pytest.mark.parametrize("frozen", [{}, FROZEN, {"infomax_dim": 3}])
+def test_weights_of_the_optimizer_are_put_where_they_belong(task, frozen):
+    """The optimizer keeps those that are trained: also with frozen embeddings, and with the heads of InfoMax-GAN."""
+    batch = make_batch(make_task(2, 3), [([0, 1], [2])])["net_input"]
+    model = make_pair(task, arch="ami_lstm", **frozen)
+    optimizer = AMIPhased(AMIPhasedConfig(fp16=False, bf16=False), [p for p in model.parameters() if p.requires_grad])
+    optimizer.capture_anchor()
+    before = model.run(model.backward_model, batch)
+    with torch.no_grad():
+        for parameter in optimizer.optimizers["backward"].params:
+            parameter.add_(0.3)
+    assert not torch.allclose(model.run(model.backward_model, batch), before)
+    with weights_replaced(model.trained_by("backward"), optimizer.anchor):
+        assert torch.equal(model.run(model.backward_model, batch), before)
+
+
+def test_other_weights_are_refused(pair):
+    parameters = pair.trained_by("backward")
+    before = [p.detach().clone() for p in parameters]
+    with pytest.raises(ValueError), weights_replaced(parameters, before[1:]):
+        pass
+    assert all(torch.equal(p, saved) for p, saved in zip(parameters, before))
 
 
 # ------------------------------------------------------------------ quantisation noise

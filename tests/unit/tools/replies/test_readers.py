@@ -142,7 +142,7 @@ def test_reverse_of_a_batch_is_the_backward_networks_data(tmp_path: Path) -> Non
             str(folder), "train", source, dictionary, target, dictionary, False, None, -1, True, False, 99, 99
         )
 
-    pairs = DialogueDataset(load(out, "hist", "reply"), dictionary.index("<sep>"), 99, 99)
+    pairs = DialogueDataset(load(out, "hist", "reply"), dictionary.index("<sep>"), 99, (99, 99))
     back = load(out / "backward", "context", "last")
     got = pairs.collater([pairs[i] for i in range(len(pairs))])["reverse"]
     want = back.collater([back[i] for i in range(len(back))])

@@ -7,7 +7,7 @@ import torch
 from unit.tiny import make_task
 
 from fairseq_ami.errors import AMIError
-from fairseq_ami.tools.reranking.nbest import read_nbest
+from fairseq_ami.tools.reranking.nbest import Candidates, read_nbest
 
 
 def words(*indices):
@@ -72,3 +72,11 @@ def test_files_that_do_not_fit(file_task, tmp_path, text, message):
 def test_a_missing_file(file_task, tmp_path):
     with pytest.raises(AMIError, match="cannot be read"):
         read_nbest(file_task, str(tmp_path / "none.txt"), "test", None, str)
+
+
+def test_what_the_backward_network_predicts():
+    """S; in dialogue the last utterance, as far as the network can write."""
+    source = torch.arange(7)
+    assert Candidates(source, None, ()).sought.tolist() == [0, 1, 2, 3, 4, 5, 6]
+    assert Candidates(source, None, (), context=3).sought.tolist() == [3, 4, 5, 6]
+    assert Candidates(source, None, (), context=3, written=2).sought.tolist() == [3, 4]

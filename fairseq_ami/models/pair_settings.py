@@ -1,0 +1,62 @@
+"""Settings of the pair and of its networks, from argparse or from hydra."""
+
+from argparse import Namespace
+from typing import Any, Dict, Sequence
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+LIMITS = ("max_source_positions", "max_target_positions")
+
+
+def add_pair_args(parser: Any) -> None:
+    """Flags of the pair itself; those of its networks are added by the architectures."""
+    parser.add_argument("--forward-checkpoint", help="fairseq checkpoint of P(T|S); its architecture is taken over")
+    parser.add_argument("--backward-checkpoint", help="fairseq checkpoint of Q(S|T); its architecture is taken over")
+    parser.add_argument("--no-latent-noise", action="store_true", help="no noise network (the paper's AMI w/o LNS)")
+    parser.add_argument("--noise-scale", type=float, help="factor on the latent noise (default: 0.1; the paper: 1)")
+    parser.add_argument("--noise-hidden-dim", type=int, help="hidden units of the noise network (default: its input)")
+    parser.add_argument(
+        "--infomax-dim", type=int, help="size of InfoMax-GAN's common space, there 1024 (default: 0, no heads)"
+    )
+
+
+def pair_defaults(args: Any) -> None:
+    args.forward_checkpoint = getattr(args, "forward_checkpoint", None)
+    args.backward_checkpoint = getattr(args, "backward_checkpoint", None)
+    args.no_latent_noise = getattr(args, "no_latent_noise", False)
+    args.noise_scale = getattr(args, "noise_scale", 0.1)
+    args.noise_hidden_dim = getattr(args, "noise_hidden_dim", None)
+    args.infomax_dim = getattr(args, "infomax_dim", 0)
+
+
+def as_namespace(args: Any) -> Namespace:
+    """A copy as a plain Namespace, from argparse or from hydra."""
+    if isinstance(args, DictConfig):
+        return Namespace(**OmegaConf.to_container(args, resolve=True))
+    return Namespace(**vars(args))
+
+
+def set_args(args: Any, **values: Any) -> None:
+    """Write settings into the model's configuration, from argparse or from hydra."""
+    if isinstance(args, DictConfig):
+        with open_dict(args):
+            for key, value in values.items():
+                args[key] = value
+    else:
+        for key, value in values.items():
+            setattr(args, key, value)
+
+
+def mirrored(forward: Sequence[Any], backward: Sequence[Any]) -> bool:
+    """Whether the backward network reads what the forward one writes and writes what it reads. In dialogue it does not.
+
+    Args:
+        forward, backward: what each network reads and writes: a pair of languages.
+    """
+    return list(backward) == list(forward)[::-1]
+
+
+def exchange_limits(settings: Dict[str, Any]) -> None:
+    """Exchange the longest source and the longest target of a network, in place."""
+    source, target = (settings.pop(name, None) for name in LIMITS)
+    settings.update({name: value for name, value in zip(LIMITS, (target, source)) if value is not None})
