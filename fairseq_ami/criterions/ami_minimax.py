@@ -16,8 +16,16 @@ from fairseq_ami.criterions.ami_validation import evaluate_pair
 from fairseq_ami.data import reverse_sample
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.policy import Policy
-from fairseq_ami.generation.rollout import Rollout, SamplerSettings, backward_log_likelihood, roll_out, sample_sums
+from fairseq_ami.generation.rollout import (
+    Rollout,
+    SamplerSettings,
+    backward_log_likelihood,
+    roll_out,
+    sample_sums,
+    score_samples,
+)
 from fairseq_ami.models.paired import PairedModel
+from fairseq_ami.modules import weights_replaced
 from fairseq_ami.objectives import (
     advantages,
     fake_loss,
@@ -235,7 +243,7 @@ class AMIMinimax(FairseqCriterion):
 
     def _anchor(self, turn: Turn, rollout: Rollout, lengths: Tensor) -> Tensor:
         """(log P0(T'|S) - log P(T'|S)) / |T'|, P0 being the forward network at the start of the game."""
-        with weights_replaced(turn.model.forward_model, turn.step.anchor):
+        with weights_replaced(turn.model.trained_by("forward"), turn.step.anchor):
             start = score_samples(turn.model, turn.batch, rollout.samples, self.sampling)
         difference = (start - rollout.log_prob.detach()) / lengths
         turn.log.update(anchor_divergence=-difference.sum())

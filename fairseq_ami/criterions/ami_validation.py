@@ -1,11 +1,9 @@
 """Validation of both networks: likelihoods on real pairs, and the VIM bound on sampled ones."""
 
-import contextlib
 from dataclasses import replace
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from torch import Tensor
-from torch.nn import Parameter
 
 from fairseq_ami.generation.policy import Policy
 from fairseq_ami.generation.rollout import (
@@ -15,24 +13,8 @@ from fairseq_ami.generation.rollout import (
     roll_out,
     sample_sums,
 )
+from fairseq_ami.modules import weights_replaced
 from fairseq_ami.random_streams import VALIDATION_UPDATE
-
-
-@contextlib.contextmanager
-def weights_replaced(parameters: Sequence[Parameter], weights: Sequence[Tensor]) -> Iterator[None]:
-    """Let a network compute with *weights* in the place of *parameters* inside the block.
-
-    Raises:
-        ValueError: they are not as many.
-    """
-    saved = [parameter.data for parameter in parameters]
-    try:
-        for parameter, weight in zip(parameters, weights, strict=True):
-            parameter.data = weight.to(parameter.dtype)
-        yield
-    finally:
-        for parameter, data in zip(parameters, saved):
-            parameter.data = data
 
 
 def evaluate_pair(

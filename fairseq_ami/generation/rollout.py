@@ -13,6 +13,7 @@ from fairseq_ami.models.paired import PairedModel, repeat_rows
 from fairseq_ami.modules import dropout_off
 from fairseq_ami.objectives import entropies, token_log_probs
 from fairseq_ami.random_streams import Stream, stream_keys
+from fairseq_ami.types import Batch
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,22 @@ def _teacher_forced(
     tokens = torch.where(endless, tokens.scatter(1, last, eos), tokens)
     actions = torch.where(endless, actions.scatter(1, last, False), actions)
     return Samples(tokens, actions), log_probs, inside
+
+
+@torch.no_grad()
+def score_samples(model: PairedModel, batch: Batch, samples: Samples, settings: SamplerSettings) -> Tensor:
+    """log P(T'|S) of samples under the forward network as it is, without latent noise and dropout.
+
+    Returns:
+        Shape (batch, k), with the same policy as when they were drawn.
+    """
+    network, inputs, rows = model.forward_model, batch["net_input"], len(batch["id"])
+    k = samples.tokens.size(0) // rows
+    with dropout_off(network):
+        encoder_out = model.encode(network, inputs["src_tokens"], inputs["src_lengths"])
+        encoder_out = repeat_rows(network.encoder, encoder_out, k, rows, samples.tokens.device)
+        log_probs = _log_probs(model, network, encoder_out, samples, settings)
+    return token_log_probs(log_probs, samples.tokens, samples.actions).sum(1).view(-1, k)
 
 
 def sample_sums(rollout: Rollout, batch: Dict[str, Any], settings: SamplerSettings) -> Dict[str, Any]:
