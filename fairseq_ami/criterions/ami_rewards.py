@@ -114,8 +114,7 @@ class Rewards:
         with dropout_off(turn.model.backward_model):
             log_q = backward_log_likelihood(turn.model, rollout.samples.tokens, turn.reverse, self.pad)
         log_q = log_q.view(turn.size, -1, log_q.size(1)).sum(2)
-        lengths = turn.reverse["target"].ne(self.pad).sum(1, keepdim=True)
-        values = log_q if self.per_sentence else log_q / lengths
+        values = log_q if self.per_sentence else log_q / self._source_lengths(turn)
         multiplier = self.multiplier(turn.model, turn.batch, rollout).view_as(values)
         turn.log.update(multiplier_sum=multiplier.sum(), log_q_sum=log_q.sum())
         return multiplier * values if use_multiplier else values
@@ -128,7 +127,13 @@ class Rewards:
             found = [sentence_information(turn.model, tokens[j::k], self.pad, self.not_words) for j in range(k)]
         sums, words = (torch.stack(parts, 1) for parts in zip(*found))
         turn.log.update(infomax_fake_sum=sums.sum(), infomax_fake_words=words.sum())
-        return sums / words.clamp(min=1)
+        values = sums / words.clamp(min=1)
+        # beside a reward of the whole sentence it keeps its weight
+        return self._source_lengths(turn) * values if self.per_sentence else values
+
+    def _source_lengths(self, turn: Turn) -> Tensor:
+        """Tokens of each S, shape (batch, 1)."""
+        return turn.reverse["target"].ne(self.pad).sum(1, keepdim=True)
 
     @staticmethod
     def _log(log: Log, label: str, values: Tensor) -> None:

@@ -17,7 +17,7 @@ from fairseq_ami.data import NumberedSentences, SeededOrder
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.noisy_search import NoisySearch
 from fairseq_ami.models.paired import PairedModel
-from fairseq_ami.optim import AMIPhased, RunningStatistics, check_options
+from fairseq_ami.optim import AMIPhased, RunningSlope, RunningStatistics, check_options
 from fairseq_ami.schedules import PLAYERS, PRETRAIN, PhaseSchedule, parse_phase_cycle
 from fairseq_ami.training import patience, start
 from fairseq_ami.training.phased_task import PhasedTask
@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 # what the criterion logs -> who keeps its running statistics
 REWARD_TRACKERS = {"reward": "rewards", "advantage": "advantages"}
+LENGTHS = "lengths"  # the regression of rewards on lengths
 
 
 @dataclass
@@ -160,6 +161,8 @@ class AMITranslation(PhasedTask, TranslationTask):
         check_options(optimizer.settings, self.schedule.players, pretrained, frozenset(optimizer.optimizers))
         for name in REWARD_TRACKERS.values():
             optimizer.track(name, RunningStatistics(optimizer.settings.baseline_decay))
+        if str(self._criterion.cfg.reward_length) == "neutral":
+            optimizer.track(LENGTHS, RunningSlope(optimizer.settings.baseline_decay))
         optimizer.set_box(self._criterion.game.box)
 
     def _phase(self, optimizer: AMIPhased, update_num: int) -> str:
@@ -170,7 +173,7 @@ class AMITranslation(PhasedTask, TranslationTask):
 
     def _before_loss(self, optimizer: AMIPhased, model: PairedModel, sample: Batch, phase: str) -> None:
         if phase != PRETRAIN:
-            optimizer.capture_anchor()
+            optimizer.capture_anchor(forward=self._criterion.cfg.anchor_weight != 0)
         if self._to_check:
             start.check_networks(model, self._criterion, sample, self._to_check)
             self._to_check = ()
@@ -184,6 +187,8 @@ class AMITranslation(PhasedTask, TranslationTask):
             reward_mean=rewards.mean.get(phase),
             reward_std=rewards.std(phase) if rewards.ready(phase) else None,
             advantage_std=advantages.std(phase) if advantages.ready(phase) else None,
+            length_slope=optimizer.trackers[LENGTHS].slope(phase) if LENGTHS in optimizer.trackers else None,
+            anchor=optimizer.origin if self._criterion.cfg.anchor_weight != 0 else None,
         )
 
     def _track(self, optimizer: AMIPhased, phase: str, log: Log) -> None:
@@ -191,6 +196,9 @@ class AMITranslation(PhasedTask, TranslationTask):
             if f"{name}_square" in log:
                 sums = [float(log[key]) for key in ("reward_count", f"{name}_sum", f"{name}_square")]
                 optimizer.trackers[tracker].add(phase, torch.tensor(sums, dtype=torch.float64))
+        if LENGTHS in optimizer.trackers and "length_square" in log:
+            sums = [float(log["length_product"]), float(log["length_square"])]
+            optimizer.trackers[LENGTHS].add(phase, torch.tensor(sums, dtype=torch.float64))
 
     # ------------------------------------------------------------------ validation and logs
 
