@@ -84,7 +84,7 @@ $(STAMP): setup.py pyproject.toml constraints.txt fairseq_ami/version.py
 	fi
 	@rm -rf $(TEMPORARY) && mkdir -p $(TEMPORARY)
 	$(PIP) --upgrade pip
-	$(PIP) --editable ".[test,demo]"
+	$(PIP) --editable ".[test,demo,lint]"
 	@rm -rf $(TEMPORARY) $(UNFINISHED)
 	@touch $@
 
@@ -109,12 +109,11 @@ kenlm: .kenlm/bin/query  ## build KenLM's lmplz and query into .kenlm/bin; needs
 .kenlm/bin/query: scripts/build_kenlm.sh | $(READY)
 	@$(RUN_ENV) scripts/build_kenlm.sh $(RUN) .kenlm
 
-lint: $(READY)  ## ruff, if it is installed (extra `dev`)
-	@if $(RUN) -m ruff --version >/dev/null 2>&1; then $(RUN) -m ruff check .; \
-	else echo "ruff is not installed: $(RUN) -m pip install ruff" >&2; exit 1; fi
+lint: $(READY)  ## style, types and shell scripts: ruff, mypy, shellcheck, each where it is installed
+	@$(RUN_ENV) scripts/lint.sh $(RUN)
 
 clean:  ## remove builds, caches and the demo's output; the environment stays
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache demo-output demo-vae-output
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache demo-output demo-vae-output
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
 
 distclean: clean  ## clean, and remove .venv and .kenlm too

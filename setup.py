@@ -35,6 +35,7 @@ TEST = ["pytest", "nltk", *VECTORS]
 PLOT = ["matplotlib"]
 BROWSER = ["playwright"]  # drives an installed Chromium in tests/browser
 DEMO = ["matplotlib", "tensorboardX"]
+LINT = ["mypy", "ruff"]
 
 PACKAGE_DATA = ["yaml", "yml", "json", "txt", "html", "css", "js"]
 
@@ -60,7 +61,8 @@ setup(
         "plot": PLOT,
         "browser": BROWSER,
         "demo": DEMO,
-        "dev": sorted({*TEST, *PLOT, *DEMO, "ruff"}),
+        "lint": LINT,
+        "dev": sorted({*TEST, *PLOT, *DEMO, *LINT}),
     },
     entry_points={"console_scripts": ["fairseq-ami = fairseq_ami.cli:main"]},
     classifiers=[

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the recipes. Needs `set -o pipefail`, so that a function which is a pipeline fails with any of its parts.
 
 stop() { echo "$(basename "$0"): $*" >&2; exit 2; }

@@ -11,11 +11,12 @@ import shutil
 import zipfile
 from collections import defaultdict
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 import torch
 from fairseq.distributed import utils as distributed_utils
+from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY
 from omegaconf import AnyNode, DictConfig, ListConfig, OmegaConf
 from omegaconf.base import ContainerMetadata, Metadata
 
@@ -31,7 +32,7 @@ def allow_checkpoint_classes() -> None:
     ``argparse.Namespace`` holds the settings of a legacy architecture; the numpy ones are the BLEU
     counts that ``--eval-bleu`` leaves in the meters. Everything else stays refused.
     """
-    reconstruct = np.zeros(1).__reduce__()[0]
+    reconstruct: Any = np.zeros(1).__reduce__()[0]
     torch.serialization.add_safe_globals(
         [
             argparse.Namespace,
@@ -108,6 +109,26 @@ def part_of(state: Dict[str, Any], name: str) -> Dict[str, Any]:
     return dict(vars(part)) if isinstance(part, argparse.Namespace) else dict(part or {})
 
 
+def architecture(settings: Mapping[str, Any]) -> Optional[str]:
+    """fairseq's name of the architecture, from the settings of a model; some versions leave one of the two out."""
+    return settings.get("arch") or settings.get("_name")
+
+
+def model_class(settings: Mapping[str, Any]) -> Any:
+    """The registered class of a model, from its settings; None if it is unknown here."""
+    name = architecture(settings)
+    return ARCH_MODEL_REGISTRY.get(name) or MODEL_REGISTRY.get(name)
+
+
+def languages_of(settings: Mapping[str, Any]) -> Dict[str, List[str]]:
+    """What the ``forward`` and the ``backward`` network of a pair read and write, from the pair's settings.
+
+    The backward network has languages of its own in dialogue. Without them they are the pair's, swapped.
+    """
+    pair = list(settings["pair_languages"])
+    return {"forward": pair, "backward": list(settings.get("backward_languages") or pair[::-1])}
+
+
 # ---------------------------------------------------------------------- resuming
 
 
@@ -116,28 +137,36 @@ def is_readable(path: str) -> bool:
     return os.path.isfile(path) and zipfile.is_zipfile(path)
 
 
-def newest_readable(folder: str, but: str) -> Optional[str]:
-    """The newest whole checkpoint in *folder*, leaving out the file *but*."""
-    files = [p for p in Path(folder).glob("checkpoint*.pt") if str(p) != but and is_readable(str(p))]
+def newest_readable(folder: str, but: str, suffix: str = "") -> Optional[str]:
+    """The newest whole checkpoint in *folder* whose name ends with *suffix*, leaving out the file *but*."""
+    files = [p for p in Path(folder).glob(f"checkpoint*{suffix}.pt") if str(p) != but and is_readable(str(p))]
     return str(max(files, key=lambda p: p.stat().st_mtime)) if files else None
 
 
-def restore_path(save_dir: str, restore_file: str) -> Optional[str]:
+def restore_path(
+    save_dir: str, restore_file: str, suffix: str = "", continue_once: Optional[str] = None
+) -> Optional[str]:
     """The checkpoint from which fairseq is going to resume, or None.
 
     fairseq writes ``checkpoint_last.pt`` as a plain copy: a kill in the middle leaves half a file. Then
     the newest whole checkpoint takes its place, and the half one is kept beside it.
 
+    Args:
+        save_dir, restore_file, suffix, continue_once: ``--save-dir``, ``--restore-file``, ``--checkpoint-suffix`` and
+            ``--continue-once``.
+
     Raises:
-        AMIError: the file is damaged and no other can stand in.
+        AMIError: a file that was named is not there (fairseq would start a new run), or the file is damaged and no
+            other can stand in.
     """
-    is_last = restore_file == "checkpoint_last.pt"
-    path = os.path.join(save_dir, restore_file) if is_last else restore_file
+    path, flag = _resumed_file(save_dir, restore_file, suffix, continue_once)
     if not os.path.exists(path):
+        if flag is not None:
+            raise AMIError(f"{flag}: there is no file {path}. Name a checkpoint, or leave {flag} out for a new run")
         return None
     if is_readable(path):
         return path
-    other = newest_readable(save_dir, path) if is_last else None
+    other = newest_readable(save_dir, path, suffix) if flag is None else None
     if other is None:
         raise AMIError(
             f"{path} is truncated or damaged, and no other checkpoint in {save_dir} can be read. Move it away to "
@@ -148,3 +177,15 @@ def restore_path(save_dir: str, restore_file: str) -> Optional[str]:
         shutil.copyfile(other, temporary)
     logger.warning("%s was damaged (kept as %s.damaged): resuming from %s", path, path, other)
     return path
+
+
+def _resumed_file(
+    save_dir: str, restore_file: str, suffix: str, continue_once: Optional[str]
+) -> Tuple[str, Optional[str]]:
+    """Where fairseq looks for a checkpoint, and the option that named it; None for the last one of the run itself."""
+    if restore_file != "checkpoint_last.pt":
+        return restore_file.replace(".pt", suffix + ".pt"), "--restore-file"
+    path = os.path.join(save_dir, f"checkpoint_last{suffix}.pt")
+    if continue_once is None or os.path.exists(path):
+        return path, None
+    return continue_once, "--continue-once"

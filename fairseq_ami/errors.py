@@ -1,10 +1,20 @@
 """The one exception for mistakes that a user can mend, and how it is shown."""
 
 import sys
+from typing import Optional
 
 
 class AMIError(ValueError):
     """Wrong input or settings: the message says what was wrong, where, and what to do."""
+
+
+def _message(kind: type, value: BaseException) -> Optional[str]:
+    """What an :class:`AMIError` says, also one of a process that torch's launcher started; None of any other."""
+    if issubclass(kind, AMIError):
+        return str(value)
+    last = (str(value).strip().splitlines() or [""])[-1]
+    start = f"{AMIError.__module__}.{AMIError.__name__}: "  # torch hands on the text of the traceback
+    return last[len(start) :] if kind.__name__ == "ProcessRaisedException" and last.startswith(start) else None
 
 
 def show_without_traceback() -> None:
@@ -18,10 +28,11 @@ def show_without_traceback() -> None:
         return
 
     def hook(kind, value, trace):
-        if issubclass(kind, AMIError):
-            print(f"fairseq_ami: error: {value}", file=sys.stderr)
-        else:
+        message = _message(kind, value)
+        if message is None:
             previous(kind, value, trace)
+        else:
+            print(f"fairseq_ami: error: {message}", file=sys.stderr)
 
-    hook.shows_ami_errors = True
+    setattr(hook, "shows_ami_errors", True)
     sys.excepthook = hook

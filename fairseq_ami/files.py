@@ -3,7 +3,7 @@
 import os
 import shutil
 from contextlib import contextmanager
-from typing import Iterator
+from typing import Iterator, Optional
 
 from fairseq_ami.errors import AMIError
 
@@ -39,6 +39,17 @@ def whole(path: str, parents: bool = False) -> Iterator[str]:
                 shutil.rmtree(rest, ignore_errors=True)
             elif os.path.exists(rest):
                 os.remove(rest)
+
+
+def check_writable(*paths: Optional[str]) -> None:
+    """Before any work is done; paths that are None or empty were not asked for.
+
+    Raises:
+        AMIError: one of *paths* is a folder, or lies in a folder that is not there.
+    """
+    for path in filter(None, paths):
+        if os.path.isdir(path) or not os.path.isdir(os.path.dirname(path) or "."):
+            raise AMIError(f"cannot write {path}: it is a folder, or its folder does not exist")
 
 
 def write_text(path: str, text: str) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import FrozenSet, List, Tuple
+from typing import FrozenSet, List, Sequence, Tuple
 
 from fairseq_ami.errors import AMIError
 
@@ -128,3 +128,21 @@ class Annealing:
         # in whole numbers: a cycle of length / cycles updates is no whole number, and a rounded one starts late
         risen = min(update * cycles % self.length / (self.length * ratio), 1.0)
         return self.start + (self.end - self.start) * risen
+
+
+def updates_in(epochs: float, batches: int, update_freq: Sequence[int], skip_remainder: bool = False) -> float:
+    """How many updates the first *epochs* epochs have; a part of an epoch counts as that part of its updates.
+
+    Args:
+        epochs: how many.
+        batches: in each of them, on one worker.
+        update_freq: batches in an update, one number for each epoch; the last one holds from then on.
+        skip_remainder: fairseq's ``--skip-remainder-batch``, which drops the last batch and an update that is not full.
+    """
+    total, epoch = 0.0, 0
+    while epochs > 0:
+        freq = update_freq[min(epoch, len(update_freq) - 1)]
+        updates = (batches - 1) // freq if skip_remainder else -(-batches // freq)
+        total += min(epochs, 1.0) * updates
+        epochs, epoch = epochs - 1, epoch + 1
+    return total

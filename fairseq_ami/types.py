@@ -1,12 +1,13 @@
 """Types of what fairseq hands around as plain dictionaries and duck-typed objects."""
 
-from typing import Any, Dict, List, Protocol, Tuple, TypedDict
+from typing import Any, Callable, Dict, Iterable, List, Protocol, Tuple, TypedDict
 
 from fairseq.data import Dictionary
 from torch import Tensor
 from typing_extensions import NotRequired
 
 Weights = List[Tensor]  # of a network, in the order of its parameters
+Progress = Callable[[Iterable[Any], str], Iterable[Any]]  # (items, what is done) -> the items, with a bar
 Log = Dict[str, Any]  # sums to log: numbers, or tensors of shape ()
 
 

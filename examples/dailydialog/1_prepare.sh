@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # DailyDialog -> binary data and word vectors. Takes dialogues_{train,validation,test}.txt[.gz] in DATA, or downloads them.
 CORPUS=dailydialog
-. "$(dirname "$0")/../dialogue/common.sh"
+. "$(dirname "$0")/../_dialogue/common.sh"
 URL=http://yanran.li/files/ijcnlp_dailydialog.zip
 if [ -z "$DATA" ]; then
   DATA=$WORK/raw

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Settings shared by the numbered scripts; every one can be set in the environment.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -23,6 +24,7 @@ case $ARCH in
   lstm) KIND=lstm. ;;
   *) stop "ARCH=$ARCH: choose transformer or lstm" ;;
 esac
+# shellcheck disable=SC2034  # read by the scripts
 TEXT=$WORK/text
 BIN=$WORK/bin
 RUN=${RUN:-$WORK/$KIND$SRC-$TGT.$OBJECTIVE.$SEED}
@@ -34,6 +36,7 @@ given() { if [ -n "$CHECKPOINTS" ]; then echo "$CHECKPOINTS/$1-$2.pt"; else echo
 pretrained() { if [ "$CONVERGE" -gt 0 ]; then echo "$WORK/converged.$KIND$1-$2/checkpoint_best.pt"; else given "$1" "$2"; fi; }
 
 train_pair() {  # the minimax, up to update $1; called again it resumes
+  # shellcheck disable=SC2086
   fairseq-train "$BIN" --user-dir "$USER_DIR" --task ami_translation -s "$SRC" -t "$TGT" \
     --arch "ami_$ARCH" --criterion ami_minimax --optimizer ami_phased --objective "$OBJECTIVE" \
     --forward-checkpoint "$(pretrained "$SRC" "$TGT")" --backward-checkpoint "$(pretrained "$TGT" "$SRC")" \

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # PersonaChat (self persona, original) -> binary data and word vectors. Takes ParlAI's files in DATA, or downloads them.
 CORPUS=personachat
-. "$(dirname "$0")/../dialogue/common.sh"
+. "$(dirname "$0")/../_dialogue/common.sh"
 URL=http://parl.ai/downloads/personachat/personachat.tgz
 if [ -z "$DATA" ]; then
   DATA=$WORK/personachat

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
 # Maximum likelihood of both networks of ARCH. Called again, it goes on where it stopped.
 CORPUS=personachat
-. "$(dirname "$0")/../dialogue/common.sh"
+. "$(dirname "$0")/../_dialogue/common.sh"
 pretrain

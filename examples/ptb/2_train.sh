@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
 # One row of table 2: ./2_train.sh ROW. Called again, it goes on where it stopped.
 CORPUS=ptb
-. "$(dirname "$0")/../vae/common.sh"
+. "$(dirname "$0")/../_vae/common.sh"
 train "$@"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
 # The test set's figures of the named rows, or of all that are trained.
 CORPUS=ptb
-. "$(dirname "$0")/../vae/common.sh"
+. "$(dirname "$0")/../_vae/common.sh"
 evaluate "$@"

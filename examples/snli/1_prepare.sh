@@ -2,7 +2,7 @@
 # SNLI's sentences, lower-cased Moses tokens -> binary data. Takes from DATA SNLI's own files, Flickr30k captions (SNLI's
 # premises are such captions) or plain {train,valid,test}.txt[.gz], or downloads SNLI.
 CORPUS=snli
-. "$(dirname "$0")/../vae/common.sh"
+. "$(dirname "$0")/../_vae/common.sh"
 URL=https://nlp.stanford.edu/projects/snli/snli_1.0.zip
 if [ -z "$DATA" ]; then
   DATA=$WORK/raw/snli_1.0

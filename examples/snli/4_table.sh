@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
 # The table beside the published figures, and a figure of the training.
 CORPUS=snli
-. "$(dirname "$0")/../vae/common.sh"
+. "$(dirname "$0")/../_vae/common.sh"
 table "$@"

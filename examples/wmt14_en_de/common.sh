@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Settings shared by the numbered scripts; every one can be set in the environment.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -29,6 +30,7 @@ AVERAGE=${AVERAGE:-5}                # checkpoints to average
 BEAM=${BEAM:-4} LENPEN=${LENPEN:-0.6}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-4}
 
+# shellcheck disable=SC2034  # read by the scripts
 RAW=$WORK/raw TOK=$WORK/tok CLEAN=$WORK/clean TEXT=$WORK/text BIN=$WORK/bin
 RUN=${RUN:-$WORK/$ARCH.$SRC-$TGT.$OBJECTIVE.$SEED}
 

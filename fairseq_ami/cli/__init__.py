@@ -1,9 +1,16 @@
-"""The `fairseq-ami` command. A verb is a module of this folder with `add_arguments(parser)` and `run(args) -> int`."""
+"""The `fairseq-ami` command.
+
+A verb is a module of this folder with `run(args) -> int`, and one of the same name in `options` with
+`add_arguments(parser)`. The first may import torch and fairseq, the second must not: `--help` would wait for them.
+In this command the package registers nothing by itself: a verb that reads checkpoints calls
+:func:`fairseq_ami.plugin.register`.
+"""
 
 import argparse
 import importlib
 import os
 import sys
+from types import ModuleType
 from typing import Optional, Sequence
 
 from fairseq_ami.errors import AMIError
@@ -11,7 +18,7 @@ from fairseq_ami.version import __version__
 
 PROG = "fairseq-ami"
 
-# Verb -> its line in --help. The lines stand here so that only the module of the chosen verb is imported.
+# Verb -> its line in --help. The lines stand here so that only the options of the chosen verb are imported.
 VERBS = {
     "user-dir": "print the folder to give to --user-dir",
     "export": "write a plain fairseq checkpoint, or a self-contained folder, from a trained pair",
@@ -60,7 +67,10 @@ def build_parser(verb: Optional[str]) -> argparse.ArgumentParser:
     for name, line in VERBS.items():
         subparser = subparsers.add_parser(name, help=line, description=line[0].upper() + line[1:] + ".")
         if name == verb:
-            module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
-            module.add_arguments(subparser)
-            subparser.set_defaults(run=module.run)
+            _module("options", name).add_arguments(subparser)
+            subparser.set_defaults(run=lambda args: _module(verb).run(args))
     return parser
+
+
+def _module(*path: str) -> ModuleType:
+    return importlib.import_module(".".join((__name__, *path)).replace("-", "_"))

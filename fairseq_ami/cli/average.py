@@ -9,38 +9,12 @@ import torch
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.files import whole
+from fairseq_ami.plugin import register
 from fairseq_ami.tools.sharing.averaging import average_checkpoints, last_checkpoints
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--inputs",
-        nargs="+",
-        required=True,
-        metavar="PATH",
-        help="checkpoints to average, or one folder of them (a --save-dir)",
-    )
-    parser.add_argument("--output", required=True, metavar="FILE", help="checkpoint to write")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "--num-epoch-checkpoints", type=int, metavar="N", help="take the last N epochs in the folder of --inputs"
-    )
-    which.add_argument(
-        "--num-update-checkpoints",
-        type=int,
-        metavar="N",
-        help="take the last N checkpoints of --save-interval-updates in the folder of --inputs",
-    )
-    parser.add_argument(
-        "--checkpoint-upper-bound",
-        type=int,
-        metavar="N",
-        help="leave out checkpoints of a later epoch or update than N",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace FILE")
-
-
 def run(args: argparse.Namespace) -> int:
+    register()
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     if os.path.lexists(args.output) and not args.overwrite:
         raise AMIError(f"{args.output} exists already: pass --overwrite to replace it, or name another file")

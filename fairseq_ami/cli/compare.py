@@ -1,32 +1,15 @@
 """``fairseq-ami compare``: histories with the replies of all systems, side by side (AMI, Table 4)."""
 
 import argparse
-from typing import List, Sequence
+from typing import Sequence
 
-from fairseq_ami.cli.arguments import positive
-from fairseq_ami.cli.human_eval import add_texts, read_texts
+from fairseq_ami.cli.human_eval import read_texts
+from fairseq_ami.cli.options.compare import HUMAN
 from fairseq_ami.cli.texts import aligned_lines
 from fairseq_ami.errors import AMIError
 from fairseq_ami.files import write_text
 from fairseq_ami.tools.human_eval.sheet import draw_lines
 from fairseq_ami.tools.human_eval.side_by_side import Example, as_html, as_markdown
-
-HUMAN = "Human"  # the paper's name for the real replies
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_texts(parser)
-    parser.add_argument("--references", metavar="FILE", help=f"real replies, shown last as {HUMAN}")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--count", type=positive, default=10, help="histories to draw (default: 10)")
-    which.add_argument("--lines", type=line_numbers, metavar="3,17", help="lines to show, counted from 1")
-    parser.add_argument("--seed", type=int, default=1, help="seed of the draw of --count (default: 1)")
-    parser.add_argument("--html", metavar="FILE", help="write a page to FILE")
-    parser.add_argument("--markdown", metavar="FILE", help="write Markdown to FILE (default without --html: print it)")
-
-
-def line_numbers(text: str) -> List[int]:
-    return [positive(number) for number in text.split(",")]
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,64 +6,21 @@ import math
 import os
 from dataclasses import asdict
 from functools import partial
-from typing import Dict, List, Tuple
+from typing import Dict, Tuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from fairseq_ami.cli.arguments import above_zero, fraction, positive
 from fairseq_ami.errors import AMIError
-from fairseq_ami.files import write_text
-from fairseq_ami.modules.critics import CRITICS
-from fairseq_ami.tools.information.estimation import ESTIMATORS, Estimate, EstimationSettings, estimate, part_sizes
-
-DEFAULTS = EstimationSettings()
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    default = "(default: %(default)s)"
-    parser.add_argument("x", metavar="X", help="independent samples, one per row (.npy; .npz or .pt with one array)")
-    parser.add_argument("z", metavar="Z", help="other features of the samples in X, in the same order")
-    known = f"estimators: {', '.join(ESTIMATORS)}; or all {default}"
-    parser.add_argument("--estimator", type=estimators, default="dv,nwj,infonce", metavar="NAME,...", help=known)
-    parser.add_argument(
-        "--critic", choices=list(CRITICS), default=DEFAULTS.critic, help=f"kind of critic f(x, z) {default}"
-    )
-    parser.add_argument(
-        "--hidden", type=positive, default=DEFAULTS.hidden, help=f"units per hidden layer of the critic {default}"
-    )
-    parser.add_argument(
-        "--layers", type=positive, default=DEFAULTS.layers, help=f"hidden layers of the critic {default}"
-    )
-    parser.add_argument(
-        "--updates", type=positive, default=DEFAULTS.updates, help=f"updates of the critic's training {default}"
-    )
-    parser.add_argument("--batch-size", type=positive, default=DEFAULTS.batch_size, help=f"rows per batch {default}")
-    parser.add_argument("--lr", type=above_zero, default=DEFAULTS.lr, help=f"learning rate of Adam {default}")
-    parts = f"part of the rows kept back: half of it chooses the update, half gives the figure {default}"
-    parser.add_argument("--valid-fraction", type=fraction, default=DEFAULTS.valid_fraction, help=parts)
-    clip = f"SMILE's bound on the scores of independent pairs, in nats {default}"
-    parser.add_argument("--clip", type=above_zero, default=DEFAULTS.clip, help=clip)
-    seed = f"seed of the parts, the weights and the batches {default}"
-    parser.add_argument("--seed", type=int, default=DEFAULTS.seed, help=seed)
-    parser.add_argument("--cpu", action="store_true", help="leave a GPU alone")
-    parser.add_argument("--json", metavar="FILE", help="write settings and figures to FILE as well")
-
-
-def estimators(text: str) -> List[str]:
-    """The names in a comma-separated list, each once."""
-    names = list(ESTIMATORS) if text == "all" else list(dict.fromkeys(text.split(",")))
-    for name in names:
-        if name not in ESTIMATORS:
-            raise argparse.ArgumentTypeError(f"unknown {name!r}: choose from {', '.join(ESTIMATORS)}, or all")
-    return names
+from fairseq_ami.files import check_writable, write_text
+from fairseq_ami.tools.information.estimation import Estimate, estimate, part_sizes
+from fairseq_ami.tools.information.settings import EstimationSettings
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.json and (os.path.isdir(args.json) or not os.path.isdir(os.path.dirname(args.json) or ".")):
-        raise AMIError(f"cannot write {args.json}: it is a folder, or its folder does not exist")
+    check_writable(args.json)
     x, z = read_features(args.x), read_features(args.z)
     check_rows(args, len(x), len(z))
     if torch.cuda.is_available() and not args.cpu:

@@ -7,46 +7,11 @@ import sys
 from typing import Any, List
 
 import torch
-from tqdm import tqdm
 
-from fairseq_ami.cli.arguments import positive
+from fairseq_ami.cli.texts import read_lines
 from fairseq_ami.errors import AMIError
 from fairseq_ami.tools.figures import latent, training
 from fairseq_ami.tools.figures.canvas import check_path, save
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    kinds = parser.add_subparsers(dest="figure", metavar="figure", required=True)
-    curves = kinds.add_parser("training", help="metrics over updates, from logs of fairseq-train")
-    curves.add_argument("log", nargs="+", help="logs that fairseq-train printed, with --log-format simple or json")
-    curves.add_argument(
-        "--metrics", required=True, metavar="NAME,...", help="metrics to draw, such as kl,mi,au or vim_bound"
-    )
-    curves.add_argument(
-        "--kind", default="valid", help="lines of the log to read: valid (default), train, train_inner, or a split"
-    )
-    curves.add_argument("--name", nargs="+", metavar="TEXT", help="names of the runs (default: their files)")
-    plane = kinds.add_parser("latent", help="posterior means of a split in two dimensions (PCA)")
-    plane.add_argument("checkpoint", help="checkpoint of a text VAE")
-    plane.add_argument("--data", required=True, metavar="DIR", help="binarised data with the training's dictionary")
-    plane.add_argument("--subset", default="valid", help="split to draw (default: valid)")
-    plane.add_argument(
-        "--labels",
-        metavar="FILE",
-        help="one label per line of the split, for the colours (default: the sentence's length)",
-    )
-    plane.add_argument(
-        "--max-sentences",
-        type=positive,
-        default=2000,
-        metavar="N",
-        help="draw at most N sentences, chosen at random (default: 2000)",
-    )
-    plane.add_argument("--seed", type=int, default=1, help="seed of the choice of --max-sentences (default: 1)")
-    plane.add_argument("--cpu", action="store_true", help="leave a GPU alone")
-    for kind in (curves, plane):
-        kind.add_argument("--output", metavar="FILE", help="write the figure to FILE: .pdf, .png or .svg")
-        kind.add_argument("--table", action="store_true", help="print the numbers; needs no matplotlib")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -91,9 +56,8 @@ def plot_latent(args: argparse.Namespace) -> int:
     Raises:
         AMIError: a checkpoint without posterior, or data and labels that do not fit.
     """
-    from fairseq_ami.cli.text_vae import check_checkpoint, load
-    from fairseq_ami.data.sentences import SentenceDataset
-    from fairseq_ami.tools.text_vae.likelihood import check_lengths
+    from fairseq_ami.cli.text_vae import check_checkpoint, load, progress_bar
+    from fairseq_ami.data.sentences import SentenceDataset, check_lengths
     from fairseq_ami.tools.text_vae.space import posteriors
 
     check_checkpoint(args.checkpoint, args.data)
@@ -104,7 +68,7 @@ def plot_latent(args: argparse.Namespace) -> int:
     whole: SentenceDataset = task.dataset(args.subset)
     labels = read_labels(args.labels, whole) if args.labels else None
     check_lengths(model, whole, max(16_000, model.max_positions()))
-    means = posteriors(model, whole, 16_000, _progress).mean
+    means = posteriors(model, whole, 16_000, progress_bar).mean
     projection = latent.principal_components(means)
     order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(args.seed))
     rows = order[: args.max_sentences].sort().values
@@ -124,16 +88,8 @@ def read_labels(path: str, dataset: Any) -> List[str]:
     Raises:
         AMIError: unreadable, or another number of lines.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            labels = [line.strip() for line in file]
-    except (OSError, UnicodeDecodeError) as error:
-        raise AMIError(f"--labels: cannot read {path} as UTF-8 text: {error}") from error
+    labels = [line.strip() for line in read_lines(path)]
     lines = len(dataset) + dataset.empty
     if len(labels) != lines:
         raise AMIError(f"--labels: {path} has {len(labels)} lines, the split has {lines}")
     return labels
-
-
-def _progress(items: Any, what: str) -> Any:
-    return tqdm(items, desc=what, leave=False, disable=None)  # None: no bar where there is no terminal

@@ -2,15 +2,16 @@
 
 import argparse
 import os
-from typing import Any
+from typing import Any, Iterable
 
 import torch
 from fairseq import checkpoint_utils
+from tqdm import tqdm
 
-import fairseq_ami  # noqa: F401
 from fairseq_ami.checkpoints import part_of, read_checkpoint
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.text_vae import TextVAE
+from fairseq_ami.plugin import register
 
 
 def check_checkpoint(path: str, data: str) -> None:
@@ -19,6 +20,7 @@ def check_checkpoint(path: str, data: str) -> None:
     Raises:
         AMIError: unreadable, of another kind, or of another vocabulary.
     """
+    register()
     state = read_checkpoint(path, "checkpoint", lazily=True)
     if part_of(state, "task").get("_name") != "text_vae" and part_of(state, "task").get("task") != "text_vae":
         raise AMIError(f"{path} is no checkpoint of the task text_vae (a text VAE, or a language model of that task)")
@@ -44,3 +46,8 @@ def load(path: str, args: argparse.Namespace) -> Any:
         raise AMIError(f"{path} is no text VAE and no LSTM language model")
     model = models[0].float().eval()
     return (model.cuda() if torch.cuda.is_available() and not args.cpu else model), task
+
+
+def progress_bar(items: Iterable[Any], what: str) -> Iterable[Any]:
+    """*items* with a bar on a terminal."""
+    return tqdm(items, desc=what, leave=False, disable=None)  # None: no bar where there is no terminal

@@ -1,22 +1,23 @@
 """Text files that the verbs read, and tables that they print."""
 
 import sys
+from pathlib import Path
 from typing import Dict, List, Tuple
 
 from fairseq_ami.errors import AMIError
 
 
 def read_lines(path: str) -> List[str]:
-    """Lines of a text file; empty ones count.
+    """Lines of a text file, or of stdin for "-"; empty ones count.
 
     Raises:
         AMIError: unreadable, empty, or not UTF-8 (file and line).
     """
     try:
-        with open(path, "rb") as file:
-            lines = file.read().split(b"\n")  # not splitlines: text may hold other line separators
+        content = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     except OSError as error:
         raise AMIError(f"the text {path} cannot be read: {error}") from error
+    lines = content.split(b"\n")  # not splitlines: text may hold other line separators
     if not lines[-1]:
         lines.pop()
     if not lines:

@@ -6,10 +6,6 @@ from pathlib import Path
 import fairseq_ami
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """No options: the folder is where the package was imported from."""
-
-
 def run(args: argparse.Namespace) -> int:
     # Symbolic links are kept: fairseq compares this path with the package's own, as a string.
     print(Path(fairseq_ami.__file__).parent.absolute())

@@ -6,17 +6,13 @@ import json
 import logging
 import os
 import sys
-from typing import Any, Dict, Iterable, Iterator, List, Optional
-
-from tqdm import tqdm
+from typing import Any, Dict, Iterable, List, Optional
 
 import fairseq_ami
-from fairseq_ami.cli.arguments import at_least
-from fairseq_ami.cli.text_vae import check_checkpoint, load
+from fairseq_ami.cli.text_vae import check_checkpoint, load, progress_bar
 from fairseq_ami.errors import AMIError
-from fairseq_ami.files import write_text
+from fairseq_ami.files import check_writable, write_text
 from fairseq_ami.tools.text_vae.generated_text import (
-    METHODS,
     GeneratedTextJudge,
     dataset_sentences,
     sentences_from_prior,
@@ -24,45 +20,6 @@ from fairseq_ami.tools.text_vae.generated_text import (
 from fairseq_ami.tools.text_vae.likelihood import Settings, measure
 from fairseq_ami.tools.text_vae.ngram_lm import KenLM, NGramError, temporary_folder
 from fairseq_ami.tools.text_vae.report import Row, tables
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", nargs="+", help="checkpoints of text VAEs or LSTM language models")
-    parser.add_argument("--data", required=True, metavar="DIR", help="binarised data with the training's dictionary")
-    parser.add_argument("--subset", default="test", help="split to measure on (default: test)")
-    parser.add_argument("--name", nargs="+", metavar="TEXT", help="names of the checkpoints in the table")
-    parser.add_argument("--iw-samples", type=at_least(0), default=500, metavar="N", help=_IW_HELP)
-    parser.add_argument("--mi-batch", type=at_least(2), default=32, metavar="N", help=_BATCH_HELP)
-    text = parser.add_argument_group("generated text")
-    text.add_argument("--no-generation", action="store_true", help="leave out FPPL and RPPL")
-    text.add_argument(
-        "--samples",
-        type=at_least(1),
-        default=100_000,
-        metavar="N",
-        help="sentences that are generated (default: 100000)",
-    )
-    text.add_argument(
-        "--decoding",
-        nargs="+",
-        choices=list(METHODS),
-        default=list(METHODS),
-        help="how text is generated (default: both)",
-    )
-    text.add_argument(
-        "--max-len", type=at_least(1), metavar="N", help="most words per generated sentence (default: the model's)"
-    )
-    text.add_argument("--kenlm", metavar="DIR", help="folder of lmplz and query (default: $KENLM_BIN, the PATH)")
-    machine = parser.add_argument_group("machine and output")
-    machine.add_argument("--max-tokens", type=at_least(1), default=8000, metavar="N", help=_TOKENS_HELP)
-    machine.add_argument("--seed", type=int, default=1, help="seed of all samples (default: 1)")
-    machine.add_argument("--cpu", action="store_true", help="leave a GPU alone")
-    machine.add_argument("--json", metavar="FILE", help="write the figures to FILE as well, after each checkpoint")
-
-
-_IW_HELP = "samples of the importance-weighted likelihood, the slowest part; 0: none (default: 500)"
-_BATCH_HELP = "sentences in a batch of mutual information and critic bounds (default: 32)"
-_TOKENS_HELP = "sentences x samples x length at a time: less needs less memory (default: 8000)"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -93,8 +50,7 @@ def check_arguments(args: argparse.Namespace) -> List[str]:
     Raises:
         AMIError: options that cannot work.
     """
-    if args.json and (os.path.isdir(args.json) or not os.path.isdir(os.path.dirname(args.json) or ".")):
-        raise AMIError(f"cannot write {args.json}: it is a folder, or its folder does not exist")
+    check_writable(args.json)
     if not os.path.isdir(args.data):
         raise AMIError(f"--data: there is no folder {args.data}")
     if args.name and len(args.name) != len(args.checkpoint):
@@ -105,8 +61,8 @@ def check_arguments(args: argparse.Namespace) -> List[str]:
 def _row(name: str, path: str, model: Any, task: Any, judge: Any, args: argparse.Namespace) -> Row:
     """Everything about one checkpoint."""
 
-    def progress(items: Iterable[Any], what: str) -> Iterator[Any]:
-        return tqdm(items, desc=f"{name}: {what}", leave=False, disable=None)  # None: no bar where there is no terminal
+    def progress(items: Iterable[Any], what: str) -> Iterable[Any]:
+        return progress_bar(items, f"{name}: {what}")
 
     longest = model.max_positions() - 1  # the end symbol takes the last place
     max_len = longest if args.max_len is None else args.max_len

@@ -8,14 +8,12 @@ import re
 import sys
 from typing import Any, Dict, List, Optional, Tuple
 
-from tqdm import tqdm
-
 import fairseq_ami
-from fairseq_ami.cli.arguments import above_zero, positive
-from fairseq_ami.cli.text_vae import check_checkpoint, load
+from fairseq_ami.cli.text_vae import check_checkpoint, load, progress_bar
+from fairseq_ami.cli.texts import read_lines
 from fairseq_ami.errors import AMIError
-from fairseq_ami.files import write_text
-from fairseq_ami.generation.latent_decoding import METHODS, DecodingOptions
+from fairseq_ami.files import check_writable, write_text
+from fairseq_ami.generation.latent_decoding import DecodingOptions
 from fairseq_ami.tools.text_vae.studies import LatentStudies
 
 logger = logging.getLogger(__name__)
@@ -23,67 +21,6 @@ logger = logging.getLogger(__name__)
 # option of a decoding -> decodings that have it
 _OPTIONS = {"temperature": "sample", "topk": "sample", "topp": "sample", "beam": "beam", "lenpen": "beam"}
 _SPLIT_LINES = re.compile(r"([\w.-]+):(\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*)")
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", help="checkpoint of a text VAE, or for --prior of an LSTM language model")
-    parser.add_argument("--data", required=True, metavar="DIR", help="binarised data with the training's dictionary")
-    wanted = parser.add_argument_group("what to make; several at once are possible")
-    wanted.add_argument("--prior", type=positive, metavar="N", help="N sentences for z from the standard normal prior")
-    wanted.add_argument("--reconstruct", metavar="WHERE", help=f"decode the posterior mean of sentences in {_WHERE}")
-    wanted.add_argument(
-        "--samples", type=positive, metavar="K", help="with --reconstruct, decode K samples of each posterior as well"
-    )
-    wanted.add_argument("--interpolate", nargs=2, action="append", metavar=("A", "B"), help=_INTERPOLATE)
-    wanted.add_argument(
-        "--steps",
-        type=positive,
-        default=5,
-        metavar="N",
-        help="points per line of --interpolate, ends included (default: 5)",
-    )
-    wanted.add_argument(
-        "--neighbours", metavar="WHERE", help="find the sentences of --subset that are nearest to those in WHERE"
-    )
-    wanted.add_argument("--top", type=positive, default=3, metavar="N", help="neighbours per sentence (default: 3)")
-    wanted.add_argument("--subset", default="train", help="split in which --neighbours looks (default: train)")
-    words = parser.add_argument_group("decoding")
-    words.add_argument("--decoding", choices=METHODS, default="greedy", help="how words are chosen (default: greedy)")
-    words.add_argument(
-        "--temperature", type=above_zero, metavar="T", help="number that divides the logits of --decoding sample"
-    )
-    words.add_argument(
-        "--topk", type=positive, metavar="K", help="draw from the K likeliest words in --decoding sample"
-    )
-    words.add_argument(
-        "--topp",
-        type=above_zero,
-        metavar="P",
-        help="draw from the likeliest words of probability P in --decoding sample",
-    )
-    words.add_argument("--beam", type=positive, metavar="N", help="width of --decoding beam (default: 5)")
-    words.add_argument(
-        "--lenpen", type=float, metavar="X", help="--decoding beam ranks by log-likelihood / tokens^X (default: 1)"
-    )
-    words.add_argument("--no-unk", action="store_true", help="never generate <unk>")
-    words.add_argument("--max-len", type=positive, metavar="N", help="most words per sentence (default: the model's)")
-    words.add_argument("--seed", type=int, default=1, help="seed of z and of sampled words (default: 1)")
-    machine = parser.add_argument_group("machine and output")
-    machine.add_argument(
-        "--batch-size", type=positive, default=1024, metavar="N", help="sentences per batch (default: 1024)"
-    )
-    machine.add_argument("--bf16", action="store_true", help=_BF16_HELP)
-    machine.add_argument("--cpu", action="store_true", help="leave a GPU alone")
-    machine.add_argument("--markdown", action="store_true", help="print tables for a document")
-    machine.add_argument("--json", metavar="FILE", help="write everything to FILE as well")
-    machine.add_argument("--output", metavar="FILE", help="write the sentences of --prior to FILE, one per line")
-
-
-_WHERE = "a text file, '-' (stdin), or lines of a split such as test:1,4-6"
-_INTERPOLATE = "decode points on the line between the posterior means of two sentences; may be repeated"
-_BF16_HELP = (
-    "compute the decoder in bfloat16: faster where the machine computes in it; other samples of the same quality"
-)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -95,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     if args.bf16:
         model.decoder.bfloat16()
     max_len = args.max_len or model.max_decoder_positions() - 1  # the end symbol takes the last place
-    studies = LatentStudies(model, max_len, args.decoding, options, args.seed, args.batch_size, progress=_progress)
+    studies = LatentStudies(model, max_len, args.decoding, options, args.seed, args.batch_size, progress=progress_bar)
     found = _studied(args, studies, task)
     if args.output:
         write_text(args.output, "".join(sentence + "\n" for sentence in found["prior"]))
@@ -148,9 +85,7 @@ def check_arguments(args: argparse.Namespace) -> DecodingOptions:
     """
     if not (args.prior or args.reconstruct or args.interpolate or args.neighbours):
         raise AMIError("nothing was asked for: pass --prior, --reconstruct, --interpolate or --neighbours")
-    for path in filter(None, (args.json, args.output)):
-        if os.path.isdir(path) or not os.path.isdir(os.path.dirname(path) or "."):
-            raise AMIError(f"cannot write {path}: it is a folder, or its folder does not exist")
+    check_writable(args.json, args.output)
     if not os.path.isdir(args.data):
         raise AMIError(f"--data: there is no folder {args.data}")
     for name, other in (("output", "prior"), ("samples", "reconstruct")):
@@ -176,7 +111,7 @@ def _sentences(task: Any, where: str, option: str) -> List[str]:
     Raises:
         AMIError: there are none.
     """
-    lines = read_lines(where, option)
+    lines = given_lines(where, option)
     if lines is not None:
         return lines
     name, numbers = split_lines(where, option)
@@ -194,24 +129,14 @@ def _split(task: Any, name: str) -> Any:
     return task.dataset(name)
 
 
-def _progress(items: Any, what: str) -> Any:
-    return tqdm(items, desc=what, leave=False, disable=None)  # None: no bar where there is no terminal
-
-
-def read_lines(where: str, option: str) -> Optional[List[str]]:
+def given_lines(where: str, option: str) -> Optional[List[str]]:
     """The lines of a text file or of stdin; None if *where* names lines of a split.
 
     Raises:
         AMIError: neither.
     """
-    try:
-        if where == "-":
-            return sys.stdin.read().splitlines()
-        if os.path.isfile(where):
-            with open(where, encoding="utf-8") as file:
-                return file.read().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise AMIError(f"{option}: cannot read {where} as UTF-8 text: {error}") from error
+    if where == "-" or os.path.isfile(where):
+        return read_lines(where)
     if _SPLIT_LINES.fullmatch(where):
         return None
     raise AMIError(f"{option}: there is no file {where} (lines of a split are written as test:1,4-6)")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fairseq_ami.data import as_source
 from fairseq_ami.objectives import info_nce_terms
+from fairseq_ami.objectives.adversarial import words_of
 
 
 def sentence_information(model: Any, tokens: Tensor, pad: int, not_words: Sequence[int]) -> Tuple[Tensor, Tensor]:
@@ -31,7 +32,7 @@ def sentence_information(model: Any, tokens: Tensor, pad: int, not_words: Sequen
     """
     network = model.backward_model
     tokens, lengths = as_source(tokens, pad)
-    words = ~torch.isin(tokens, torch.tensor(not_words, device=tokens.device))
+    words = words_of(tokens, not_words)
     counts = words.sum(1)
     if int(counts.gt(0).sum()) < 2:
         return counts.new_zeros(counts.shape, dtype=torch.float32), torch.zeros_like(counts)

@@ -6,6 +6,8 @@ from typing import Any, Dict, List, Tuple
 from fairseq import utils
 from fairseq.logging import metrics
 
+from fairseq_ami.criterions.sums import total_sums
+
 # name -> (numerator, denominator): averages over everything logged in the interval; nats unless said
 RATIOS: Dict[str, Tuple[str, str]] = {
     "forward_nll": ("forward_nll", "forward_nll_tokens"),
@@ -29,34 +31,30 @@ REWARDED = ("forward", "noise")
 REWARD_RATIOS = {"reward": ("reward_sum", "reward_count"), "baseline": ("baseline_sum", "reward_count")}
 
 
-def _total(logs: List[Dict[str, Any]], key: str) -> float:
-    return float(sum(log.get(key, 0) for log in logs))
-
-
 def log_metrics(logs: List[Dict[str, Any]]) -> None:
     """Log the loss in bits (fairseq's custom), and every ratio whose sums are there."""
-    size = _total(logs, "sample_size")
+    total = total_sums(logs)
+    size = total.get("sample_size", 0.0)
     if size > 0:
-        metrics.log_scalar("loss", _total(logs, "loss") / size / math.log(2), size, round=3)
-    present = {key for log in logs for key in log}
-    if "valid_nll" in present:
-        tokens = _total(logs, "ntokens")
+        metrics.log_scalar("loss", total.get("loss", 0.0) / size / math.log(2), size, round=3)
+    if "valid_nll" in total:
+        tokens = total.get("ntokens", 0.0)
         if tokens > 0:
-            metrics.log_scalar("nll_loss", _total(logs, "valid_nll") / tokens / math.log(2), tokens, round=3)
+            metrics.log_scalar("nll_loss", total["valid_nll"] / tokens / math.log(2), tokens, round=3)
             metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
-    phase = next((name for name in REWARDED if f"rewards_of_{name}" in present), None)
+    phase = next((name for name in REWARDED if f"rewards_of_{name}" in total), None)
     ratios = {**RATIOS, **{f"{name}_{phase}": parts for name, parts in REWARD_RATIOS.items() if phase}}
     for name, (numerator, denominator) in ratios.items():
-        count = _total(logs, denominator)
-        if numerator in present and count > 0:
-            metrics.log_scalar(name, _total(logs, numerator) / count, count, round=4)
-    count = _total(logs, "reward_count")
+        count = total.get(denominator, 0.0)
+        if numerator in total and count > 0:
+            metrics.log_scalar(name, total[numerator] / count, count, round=4)
+    count = total.get("reward_count", 0.0)
     for name in ("reward", "advantage"):
-        if f"{name}_square" in present and count > 0:
-            mean = _total(logs, f"{name}_sum") / count
-            variance = max(_total(logs, f"{name}_square") / count - mean**2, 0.0)
+        if f"{name}_square" in total and count > 0:
+            mean = total[f"{name}_sum"] / count
+            variance = max(total[f"{name}_square"] / count - mean**2, 0.0)
             metrics.log_scalar(f"{name}_std_{phase}", math.sqrt(variance), count, round=4)
-    if {"backward_nll_fake", "backward_nll_real"} <= present and "log_q_tokens" in present:
+    if {"backward_nll_fake", "backward_nll_real"} <= total.keys() and "log_q_tokens" in total:
         metrics.log_derived(
             "nll_gap", lambda meters: round(meters["backward_nll_fake"].avg - meters["backward_nll_real"].avg, 4)
         )

@@ -1,7 +1,7 @@
 """Validation of both networks: likelihoods on real pairs, and the VIM bound on sampled ones."""
 
 from dataclasses import replace
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Callable, List, Optional, Tuple
 
 from torch import Tensor
 
@@ -13,18 +13,20 @@ from fairseq_ami.generation.rollout import (
     roll_out,
     sample_sums,
 )
+from fairseq_ami.models.paired import PairedModel
 from fairseq_ami.modules import weights_replaced
 from fairseq_ami.random_streams import VALIDATION_UPDATE
+from fairseq_ami.types import Batch, Log
 
 
 def evaluate_pair(
-    model: Any,
-    sample: Dict[str, Any],
-    reverse: Dict[str, Any],
+    model: PairedModel,
+    sample: Batch,
+    reverse: Batch,
     sampling: Optional[SamplerSettings],
-    multiplier: Callable[[Any, Dict, Rollout], Tensor],
+    multiplier: Callable[[PairedModel, Batch, Rollout], Tensor],
     common: Optional[List[Tensor]],
-    log: Dict[str, Any],
+    log: Log,
 ) -> Tuple[Tensor, int]:
     """NLL of real pairs under both networks; E[log Q(S|T')] (equation 3) under the own and the common Q.
 
@@ -52,7 +54,15 @@ def evaluate_pair(
     return nll, sample["ntokens"]
 
 
-def _bound(model, sample, reverse, sampling, multiplier, common, log) -> None:
+def _bound(
+    model: PairedModel,
+    sample: Batch,
+    reverse: Batch,
+    sampling: SamplerSettings,
+    multiplier: Callable[[PairedModel, Batch, Rollout], Tensor],
+    common: Optional[List[Tensor]],
+    log: Log,
+) -> None:
     # the bound is of P itself, whatever temperature or truncation the training samples are drawn with
     one = replace(sampling, policy=Policy(sampling.policy.banned), kind="ancestral", num_samples=1)
     rollout = roll_out(model, sample, one, VALIDATION_UPDATE, noise=False, score=True)

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II
 
+from fairseq_ami.objectives.mutual_information import NEGATIVES
 from fairseq_ami.schedules import ANNEALINGS
 
-MI_ESTIMATORS = ("tangent", "dv", "nwj", "infonce", "js")
+MI_ESTIMATORS = ("tangent", "dv", "nwj", "infonce", "js")  # those of the register that keep nothing between updates
 XI_MODES = ("ema", "optimal", "fixed", "paper")
-NEGATIVES = ("all", "roll")
 
 
 @dataclass

@@ -15,12 +15,10 @@ from fairseq_ami.errors import AMIError
 from fairseq_ami.metrics.latent import aggregate
 from fairseq_ami.modules import DiagonalGaussian
 from fairseq_ami.objectives.divergences import free_bits_kl, maximum_mean_discrepancy
+from fairseq_ami.objectives.estimators import ESTIMATORS
 from fairseq_ami.objectives.mutual_information import (
     donsker_varadhan,
-    info_nce,
-    jensen_shannon,
     log_mean_exp_negatives,
-    nwj,
     tangent_bound,
 )
 from fairseq_ami.random_streams import VALIDATION_UPDATE, Stream, normal, stream_keys
@@ -28,13 +26,6 @@ from fairseq_ami.random_streams import VALIDATION_UPDATE, Stream, normal, stream
 logger = logging.getLogger(__name__)
 
 STREAMS = (Stream.VAE_POSTERIOR, Stream.VAE_PRIOR, Stream.VAE_WORDS)
-# what may stand in the place of the paper's bound: (scores, negatives) -> what is ascended
-OTHER_ESTIMATORS = {
-    "dv": donsker_varadhan,
-    "nwj": nwj,
-    "infonce": lambda scores, negatives: info_nce(scores),
-    "js": lambda scores, negatives: jensen_shannon(scores, negatives)[0],
-}
 
 
 @dataclass(frozen=True)
@@ -162,7 +153,7 @@ class VAEMineELBO(FairseqCriterion):
             if self._keeps_mean_exp:
                 log.update(mean_exp=len(z) * log_mean.double().exp())
         else:
-            bound = OTHER_ESTIMATORS[estimator](scores, self._negatives)
+            bound = ESTIMATORS[estimator].objective(scores, self._negatives)
         log.update(bound=len(z) * bound.detach(), bound_sentences=len(z))
         return bound
 

@@ -6,6 +6,7 @@ from typing import Any, Dict, List
 from fairseq import utils
 from fairseq.logging import metrics
 
+from fairseq_ami.criterions.sums import total_sums
 from fairseq_ami.metrics.latent import ACTIVE_VARIANCE
 
 # name -> (numerator, denominator), in nats
@@ -30,27 +31,21 @@ def _active_units(meters: Any) -> int:
 
 def log_vae_metrics(logs: List[Dict[str, Any]]) -> None:
     """Log the loss in bits a sentence (fairseq's custom), -ELBO at beta = 1 in nats, and whatever else is there."""
-
-    def total(key: str) -> Any:
-        return sum(log[key] for log in logs if key in log)
-
-    sentences, tokens = float(total("nsentences")), float(total("ntokens"))
+    total = total_sums(logs)
+    sentences, tokens = total.get("nsentences", 0.0), total.get("ntokens", 0.0)
     if sentences == 0:
         return
-    present = {key for log in logs for key in log}
-    metrics.log_scalar("loss", float(total("loss")) / sentences / math.log(2), sentences, round=3)
-    nll = float(total("reconstruction")) + float(total("kl"))
+    metrics.log_scalar("loss", total["loss"] / sentences / math.log(2), sentences, round=3)
+    nll = total["reconstruction"] + total["kl"]
     metrics.log_scalar("nll", nll / sentences, sentences, round=3)
     metrics.log_scalar("nll_loss", nll / tokens / math.log(2), tokens, round=3)
     metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
     for name, (numerator, denominator) in RATIOS.items():
-        if numerator in present and float(total(denominator)) > 0:
-            metrics.log_scalar(
-                name, float(total(numerator)) / float(total(denominator)), float(total(denominator)), round=4
-            )
-    if "mean_sum" in present:
+        if numerator in total and total[denominator] > 0:
+            metrics.log_scalar(name, total[numerator] / total[denominator], total[denominator], round=4)
+    if any("mean_sum" in log for log in logs):
         # in meters of fairseq's own, which alone it finds again in a checkpoint
         metrics.log_scalar_sum("_mean_count", sentences)
-        metrics.log_scalar_sum("_mean_sum", total("mean_sum").cpu())
-        metrics.log_scalar_sum("_mean_square", total("mean_square").cpu())
+        for name in ("mean_sum", "mean_square"):
+            metrics.log_scalar_sum(f"_{name}", sum(log[name] for log in logs if name in log).cpu())
         metrics.log_derived("au", _active_units)

@@ -23,6 +23,7 @@ from fairseq.tokenizer import tokenize_line
 from torch import Tensor
 
 from fairseq_ami.data.reverse import as_source
+from fairseq_ami.types import Batch
 
 logger = logging.getLogger(__name__)
 
@@ -87,9 +88,7 @@ def cut_history(tokens: Tensor, separator: int) -> Tuple[Tensor, Tensor]:
     return tokens[:start], tokens[start:]
 
 
-def reverse_dialogue(
-    batch: Dict[str, Any], separator: int, pad: int, eos: int, limits: Tuple[int, int]
-) -> Dict[str, Any]:
+def reverse_dialogue(batch: Batch, separator: int, pad: int, eos: int, limits: Tuple[int, int]) -> Batch:
     """What the backward network reads and writes of a batch of histories and replies, rows in the same order.
 
     Args:
@@ -103,8 +102,8 @@ def reverse_dialogue(
         read before a reply, real or sampled) and ``source_limit``.
     """
     histories = [row[row.ne(pad)] for row in batch["net_input"]["src_tokens"]]
-    contexts, last = zip(*(cut_history(history, separator) for history in histories))
-    last = [utterance[: limits[1]] for utterance in last]
+    contexts, whole = zip(*(cut_history(history, separator) for history in histories))
+    last = [utterance[: limits[1]] for utterance in whole]
     context = collate_tokens(contexts, pad, left_pad=True)
     src_tokens, src_lengths = as_source(batch["target"], pad, context, limits[0])
     return {

@@ -1,10 +1,12 @@
 """The same sentences read in the other direction, for the backward network."""
 
-from typing import Any, Dict, Optional, Tuple
+from typing import Optional, Tuple
 
 import torch
 from fairseq.utils import convert_padding_direction
 from torch import Tensor
+
+from fairseq_ami.types import Batch
 
 
 def as_source(
@@ -33,7 +35,7 @@ def as_source(
     return whole.gather(1, order), lengths
 
 
-def reverse_sample(sample: Dict[str, Any], pad: int, eos: int) -> Dict[str, Any]:
+def reverse_sample(sample: Batch, pad: int, eos: int) -> Batch:
     """What the backward network reads and writes, rows in the same order: the batch's own ``reverse`` view
     (:mod:`.dialogue`), or for a ``LanguagePairDataset`` its source and target exchanged.
 

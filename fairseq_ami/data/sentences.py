@@ -89,13 +89,17 @@ class SentenceDataset(FairseqDataset):
         self.sentences.prefetch([int(self.lines[index]) for index in indices])
 
 
-def load_sentences(path: str, dictionary: Dictionary, shuffle: bool = False, seed: int = 0) -> SentenceDataset:
+def load_sentences(
+    path: str, dictionary: Dictionary, shuffle: bool = False, seed: int = 0, combine: bool = False
+) -> SentenceDataset:
     """Read ``PATH.bin`` and ``PATH.idx``; *shuffle* and *seed* as in :class:`SentenceDataset`.
+
+    With *combine* ``PATH1.bin``, ``PATH2.bin``, ... follow, if they are there, as in fairseq's own tasks.
 
     Raises:
         AMIError: no such data, or nothing but empty lines.
     """
-    indexed = data_utils.load_indexed_dataset(path, dictionary)
+    indexed = data_utils.load_indexed_dataset(path, dictionary, combine=combine)
     if indexed is None:
         raise AMIError(
             f"there is no {os.path.basename(path)} data at {path}.bin: make it with `fairseq-preprocess --only-source "
@@ -107,3 +111,30 @@ def load_sentences(path: str, dictionary: Dictionary, shuffle: bool = False, see
     if dataset.empty:
         logger.warning("%s: %d empty lines are left out, %d sentences stay", path, dataset.empty, len(dataset))
     return dataset
+
+
+def check_lengths(model: Any, dataset: SentenceDataset, max_tokens: int) -> None:
+    """Refuse sentences that could not be measured, rather than leaving them out of the averages.
+
+    Raises:
+        AMIError: names the first of them.
+    """
+    if len(dataset) == 0:
+        raise AMIError("there is no sentence to measure")
+    lengths = dataset.num_tokens_vec(np.arange(len(dataset)))
+    limits = ((model.max_positions(), "the model's --max-target-positions"), (max_tokens, "--max-tokens"))
+    limit, name = min(limits)
+    too_long = (lengths > limit).nonzero()[0]
+    if len(too_long):
+        first = int(too_long[0])
+        raise AMIError(
+            f"{len(too_long)} sentences are longer than {name} ({limit}), the first of them in line "
+            f"{dataset[first]['id'] + 1} with {lengths[first]} tokens: "
+            + ("raise it" if name == "--max-tokens" else "leave them out of the data, or train a model for longer ones")
+        )
+
+
+def batches_by_length(dataset: SentenceDataset, indices: np.ndarray, max_tokens: int) -> List[np.ndarray]:
+    """Indices of sentences in batches of similar length, sentences x longest sentence at most *max_tokens*."""
+    ordered = indices[dataset.num_tokens_vec(indices).argsort(kind="stable")]
+    return dataset.batch_by_size(ordered, max_tokens=max_tokens)

@@ -7,11 +7,11 @@ import torch
 from fairseq.sequence_generator import EnsembleModel, SequenceGenerator
 from torch import Tensor
 
+from fairseq_ami.choices import DECODINGS
 from fairseq_ami.errors import AMIError
-from fairseq_ami.generation.policy import Policy
+from fairseq_ami.generation.policy import Policy, symbols
 from fairseq_ami.generation.sampler import sample
 
-METHODS = ("greedy", "sample", "beam")
 # rows that the softmax works on at a time: on a CPU their logits stay in the cache
 _ROWS = 256
 
@@ -75,8 +75,8 @@ def generate(
     Raises:
         AMIError: an unknown method, or a *max_len* that the model does not reach.
     """
-    if method not in METHODS:
-        raise AMIError(f"unknown decoding {method!r}: choose from {', '.join(METHODS)}")
+    if method not in DECODINGS:
+        raise AMIError(f"unknown decoding {method!r}: choose from {', '.join(DECODINGS)}")
     if not 1 <= max_len < model.max_decoder_positions():
         raise AMIError(f"sentences of {max_len} words: this model makes 1 to {model.max_decoder_positions() - 1}")
     if keys is None:
@@ -110,7 +110,7 @@ class _Greedy(Policy):
 
     def choose(self, logits: Tensor, uniform: Tensor) -> Tensor:
         logits = logits.float()  # torch's argmax of half precision is slow on a CPU
-        return logits.index_fill(1, torch.tensor(self.banned, device=logits.device), float("-inf")).argmax(1)
+        return logits.index_fill(1, symbols(self.banned, logits.device), float("-inf")).argmax(1)
 
 
 def _ancestral(

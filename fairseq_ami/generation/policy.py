@@ -1,6 +1,7 @@
 """The distribution that training samples come from, and their log-probability under it."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Optional, Tuple
 
 import torch
@@ -39,8 +40,7 @@ class Policy:
         if self.temperature != 1.0:
             logits = logits / self.temperature
         if self.banned:
-            index = torch.tensor(self.banned, device=logits.device)
-            logits = logits.index_fill(-1, index, float("-inf"))
+            logits = logits.index_fill(-1, symbols(self.banned, logits.device), float("-inf"))
         if self.topk > 0 or self.topp < 1.0:
             cut = self._cut(logits.detach())
             if drawn is not None:
@@ -75,6 +75,12 @@ class Policy:
         return torch.ones_like(logits, dtype=torch.bool).scatter(-1, index, before >= self.topp)
 
 
+@lru_cache(maxsize=None)
+def symbols(ids: Tuple[int, ...], device: torch.device) -> Tensor:
+    """*ids* on *device*, shape (len(ids),): copied once, since every copy makes the host wait for the device."""
+    return torch.tensor(ids, device=device)
+
+
 def draw(log_probs: Tensor, uniform: Tensor) -> Tensor:
     """Inverse-CDF sampling: one symbol a row from one uniform number a row.
 
@@ -91,6 +97,7 @@ def draw(log_probs: Tensor, uniform: Tensor) -> Tensor:
     chosen = torch.searchsorted(cdf, threshold, right=True).clamp(max=cdf.size(1) - 1)
     # a parallel cumulative sum may fall by a rounding error, and the search then stop at a forbidden symbol
     possible = log_probs.gather(1, chosen).isfinite()
-    if not possible.all():
+    # a device would have to be waited for, only to hear that there is nothing to mend
+    if not (possible.is_cpu and possible.all()):
         chosen = torch.where(possible, chosen, log_probs.argmax(1, keepdim=True))
     return chosen.squeeze(1)

@@ -13,7 +13,7 @@ from fairseq_ami.models.paired import PairedModel, repeat_rows
 from fairseq_ami.modules import dropout_off
 from fairseq_ami.objectives import entropies, token_log_probs
 from fairseq_ami.random_streams import Stream, stream_keys
-from fairseq_ami.types import Batch
+from fairseq_ami.types import Batch, NetInput
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Rollout:
 
 def roll_out(
     model: PairedModel,
-    batch: Dict[str, Any],
+    batch: Batch,
     settings: SamplerSettings,
     update: int,
     noise: bool,
@@ -100,12 +100,14 @@ def roll_out(
     if not score:
         return Rollout(samples, None, None, norm)
     per_token = token_log_probs(log_probs, samples.tokens, scored).masked_fill(~samples.actions, 0.0)
-    entropy = entropies(log_probs)[samples.actions[scored]].sum()
-    return Rollout(samples, per_token.sum(1).view(-1, k), entropy, norm)
+    entropy = entropies(log_probs)
+    if scored is not samples.actions:
+        entropy = entropy[samples.actions[scored]]
+    return Rollout(samples, per_token.sum(1).view(-1, k), entropy.sum(), norm)
 
 
 def _ancestral(
-    model: PairedModel, network: Any, encoder_out: Any, batch: Dict, settings: SamplerSettings, update: int
+    model: PairedModel, network: Any, encoder_out: Any, batch: Batch, settings: SamplerSettings, update: int
 ) -> Samples:
     # the limit of a sample is that of its own source: it must not move with the batch
     limits = (settings.max_len_a * batch["net_input"]["src_lengths"] + settings.max_len_b).long()
@@ -141,7 +143,7 @@ def _log_probs(
 
 
 def _teacher_forced(
-    model: PairedModel, network: Any, encoder_out: Any, batch: Dict, settings: SamplerSettings
+    model: PairedModel, network: Any, encoder_out: Any, batch: Batch, settings: SamplerSettings
 ) -> Tuple[Samples, Tensor, Tensor]:
     """The likeliest word after each prefix of the real T. Biased: T' follows T and its length.
 
@@ -181,24 +183,29 @@ def score_samples(model: PairedModel, batch: Batch, samples: Samples, settings: 
     return token_log_probs(log_probs, samples.tokens, samples.actions).sum(1).view(-1, k)
 
 
-def sample_sums(rollout: Rollout, batch: Dict[str, Any], settings: SamplerSettings) -> Dict[str, Any]:
+def sample_sums(rollout: Rollout, batch: Batch, settings: SamplerSettings) -> Dict[str, Any]:
     """Sums that describe the samples of a batch, for the logs; ratios are taken in ``report``."""
     tokens, actions = rollout.samples.tokens, rollout.samples.actions
     rows = tokens.size(0)
     sums = {
-        "sample_tokens": int(tokens.ne(settings.pad).sum()),
+        "sample_tokens": _count(tokens.ne(settings.pad)),
         "sample_rows": rows,
         "sample_reference_tokens": batch["ntokens"] * (rows // len(batch["id"])),
-        "sample_cut": rows - int((actions & tokens.eq(settings.eos)).sum()),
+        "sample_cut": rows - _count(actions & tokens.eq(settings.eos)),
     }
     if rollout.entropy is not None:
-        sums.update(entropy_sum=rollout.entropy, entropy_count=int(actions.sum()))
+        sums.update(entropy_sum=rollout.entropy, entropy_count=_count(actions))
     if rollout.noise_norm is not None:
         sums["noise_norm_sum"] = rollout.noise_norm.detach().sum()
     return sums
 
 
-def backward_log_likelihood(model: PairedModel, tokens: Tensor, reverse: Dict[str, Any], pad: int) -> Tensor:
+def _count(mask: Tensor) -> Tensor:
+    """float64, as the workers' sums are; left where it is, since reading it would make the host wait."""
+    return mask.sum(dtype=torch.float64)
+
+
+def backward_log_likelihood(model: PairedModel, tokens: Tensor, reverse: Batch, pad: int) -> Tensor:
     """log Q(s_i | s_<i, T') of each token of the sources.
 
     Args:
@@ -215,7 +222,7 @@ def backward_log_likelihood(model: PairedModel, tokens: Tensor, reverse: Dict[st
     if context is not None:
         context = context.repeat_interleave(k, 0)
     src_tokens, src_lengths = as_source(tokens, pad, context, reverse.get("source_limit"))
-    inputs = {
+    inputs: NetInput = {
         "src_tokens": src_tokens,
         "src_lengths": src_lengths,
         "prev_output_tokens": reverse["net_input"]["prev_output_tokens"].repeat_interleave(k, 0),

@@ -64,7 +64,7 @@ def sample(
     length = 1
     while True:
         cut = going & limits[alive].eq(length)  # only the end symbol fits: nobody chooses it
-        tokens[alive[cut], length] = eos
+        tokens[alive, length] = torch.full_like(alive, pad).masked_fill_(cut, eos)
         keep = (going & ~cut).nonzero().squeeze(1)
         if len(keep) == 0:
             break

@@ -52,17 +52,10 @@ def distinct_n(texts: Iterable[str], n: int) -> float:
     return len(counts) / total if total else 0.0
 
 
-def entropy_n(texts: Iterable[str], n: int) -> float:
-    """Ent-n (Zhang et al., 2018b): entropy of the n-grams of all texts together, unsmoothed; nats.
-
-    Raises:
-        ValueError: n below 1.
-    """
-    return entropy(count_ngrams(texts, n).values())
-
-
 def entropy(counts: Iterable[int]) -> float:
     """Entropy of the distribution that positive *counts* are proportional to; nats, 0 without counts.
+
+    Of the counts of n-grams it is Ent-n (Zhang et al., 2018b), unsmoothed.
 
     The sum is correctly rounded, so that the order of the counts does not matter.
     """

@@ -21,22 +21,12 @@ def embedding_average(hypotheses: Texts, references: Texts, vectors: WordVectors
     return _scores(hypotheses, references, vectors, _average)[0]
 
 
-def embedding_greedy(hypotheses: Texts, references: Texts, vectors: WordVectors) -> np.ndarray:
-    """Each word's best cosine with a word of the other text, averaged over words, then over both directions
-    (Rus and Lintean, 2012)."""
-    return _scores(hypotheses, references, vectors, _greedy)[0]
-
-
-def embedding_extrema(hypotheses: Texts, references: Texts, vectors: WordVectors) -> np.ndarray:
-    """Cosine of the texts' extreme vectors: per dimension the value of largest magnitude (Forgues et al., 2014).
-
-    Of two opposite values of equal magnitude the positive one counts.
-    """
-    return _scores(hypotheses, references, vectors, _extrema)[0]
-
-
 def embedding_scores(hypotheses: Texts, references: Texts, vectors: WordVectors) -> np.ndarray:
-    """All three at once.
+    """Average as :func:`embedding_average`, greedy and extrema.
+
+    Greedy is each word's best cosine with a word of the other text, averaged over words, then over both directions (Rus
+    and Lintean, 2012). Extrema is the cosine of the texts' extreme vectors: per dimension the value of largest
+    magnitude, of two opposite ones the positive one (Forgues et al., 2014).
 
     Returns:
         Average, greedy and extrema; shape (3, replies).

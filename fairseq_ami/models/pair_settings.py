@@ -32,7 +32,8 @@ def pair_defaults(args: Any) -> None:
 def as_namespace(args: Any) -> Namespace:
     """A copy as a plain Namespace, from argparse or from hydra."""
     if isinstance(args, DictConfig):
-        return Namespace(**OmegaConf.to_container(args, resolve=True))
+        plain: Any = OmegaConf.to_container(args, resolve=True)
+        return Namespace(**plain)
     return Namespace(**vars(args))
 
 
@@ -60,3 +61,17 @@ def exchange_limits(settings: Dict[str, Any]) -> None:
     """Exchange the longest source and the longest target of a network, in place."""
     source, target = (settings.pop(name, None) for name in LIMITS)
     settings.update({name: value for name, value in zip(LIMITS, (target, source)) if value is not None})
+
+
+def exchange_word_vectors(settings: Dict[str, Any]) -> None:
+    """Exchange the files of word vectors of a network's two sides, in place: each file is of one language.
+
+    Whether they are frozen goes with them. One table for all sides keeps its file.
+    """
+    sides = ("encoder", "decoder")
+    if settings.get("share_all_embeddings") or not any(settings.get(f"{side}_embed_path") for side in sides):
+        return
+    for name in ("embed_path", "freeze_embed"):
+        source, target = (settings.pop(f"{side}_{name}", None) for side in sides)
+        exchanged = {f"encoder_{name}": target, f"decoder_{name}": source}
+        settings.update({key: value for key, value in exchanged.items() if value is not None})

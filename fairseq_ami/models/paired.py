@@ -12,17 +12,20 @@ from fairseq.models import BaseFairseqModel
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from fairseq_ami.checkpoints import languages_of
+from fairseq_ami.choices import DIRECTIONS
 from fairseq_ami.errors import AMIError
-from fairseq_ami.models.pair_settings import as_namespace, exchange_limits, mirrored, set_args
+from fairseq_ami.models.pair_settings import as_namespace, exchange_limits, exchange_word_vectors, mirrored, set_args
 from fairseq_ami.models.pretrained import check_quant_noise, load_network_weights, network_settings
+from fairseq_ami.models.refused import refuse_network, refuse_options
 from fairseq_ami.models.stock_network import build_network
 from fairseq_ami.modules import InfoMaxHeads, LatentNoise, root_mean_square
 from fairseq_ami.objectives import token_log_likelihood
+from fairseq_ami.objectives.likelihood import places_of
 from fairseq_ami.random_streams import normal
+from fairseq_ami.types import NetInput
 
 logger = logging.getLogger(__name__)
-
-DIRECTIONS = ("forward", "backward")
 
 
 class PairedModel(BaseFairseqModel):
@@ -61,8 +64,8 @@ class PairedModel(BaseFairseqModel):
         self.mirrored = mirrored
         for player, network in self.player_networks().items():
             for parameter in network.parameters():
-                parameter.param_group = player
-                parameter.frozen = not parameter.requires_grad  # by fairseq, as --encoder-freeze-embed asks
+                setattr(parameter, "param_group", player)  # where fairseq looks for it
+                setattr(parameter, "frozen", not parameter.requires_grad)  # by fairseq, as --encoder-freeze-embed asks
 
     # ------------------------------------------------------------------ building
 
@@ -96,8 +99,7 @@ class PairedModel(BaseFairseqModel):
 
     @staticmethod
     def _mirrored(args: Any) -> bool:
-        pair = list(args.pair_languages)
-        return mirrored(pair, getattr(args, "backward_languages", None) or pair[::-1])
+        return mirrored(*languages_of(vars(as_namespace(args))).values())
 
     @classmethod
     def _infomax(cls, args: Any, critic: Any) -> Optional[InfoMaxHeads]:
@@ -112,16 +114,15 @@ class PairedModel(BaseFairseqModel):
         the resolved ones are kept in the model's own settings. What the backward network reads and writes
         has languages of its own in dialogue; else they are the pair's, swapped."""
         asked = [getattr(task.cfg, "source_lang", None), getattr(task.cfg, "target_lang", None)]
-        pair = getattr(args, "pair_languages", None)
-        if pair is None:
+        if getattr(args, "pair_languages", None) is None:
             back = getattr(task, "backward_languages", asked[::-1])
             set_args(args, pair_languages=asked, backward_languages=list(back))
             return "forward"
-        back = list(getattr(args, "backward_languages", None) or list(pair)[::-1])
-        if list(pair) == asked:
-            return "forward"
-        if back == asked:
-            return "backward"
+        directions = languages_of(vars(as_namespace(args)))
+        for direction, languages in directions.items():
+            if languages == asked:
+                return direction
+        pair, back = directions.values()
         raise AMIError(
             f"this model translates {pair[0]} -> {pair[1]} and back; it was asked for {asked[0]} -> {asked[1]}. "
             f"Pass -s {pair[0]} -t {pair[1]} (its backward network: -s {back[0]} -t {back[1]})"
@@ -135,16 +136,20 @@ class PairedModel(BaseFairseqModel):
         """
         stored = getattr(args, "network_settings", None)
         if stored is not None:
-            stored = OmegaConf.to_container(stored) if isinstance(stored, DictConfig) else stored
+            plain: Any = OmegaConf.to_container(stored) if isinstance(stored, DictConfig) else stored
             # the embeddings are among the weights by now; their files may be gone
             files = {"encoder_embed_path": None, "decoder_embed_path": None}
-            return {name: {**settings, **files} for name, settings in stored.items()}
+            return {name: {**settings, **files} for name, settings in plain.items()}
         given = vars(as_namespace(args))
+        refuse_options(given)
         settings = {
             name: network_settings(given, given[f"{name}_checkpoint"], cls.network_class, name) for name in DIRECTIONS
         }
         if not given["backward_checkpoint"] and cls._mirrored(args):
             exchange_limits(settings["backward"])
+            exchange_word_vectors(settings["backward"])
+        for name in DIRECTIONS:
+            refuse_network(settings[name], given[f"{name}_checkpoint"])
         set_args(args, network_settings=settings)
         return settings
 
@@ -178,11 +183,11 @@ class PairedModel(BaseFairseqModel):
         """
         for player, network in self.player_networks().items():
             for parameter in network.parameters():
-                parameter.requires_grad = player in players and not parameter.frozen
+                parameter.requires_grad = player in players and not _frozen(parameter)
 
     def trained_by(self, player: str) -> List[nn.Parameter]:
         """The parameters that the updates of *player* move, in the order in which its optimizer keeps them."""
-        return [parameter for parameter in self.player_networks()[player].parameters() if not parameter.frozen]
+        return [parameter for parameter in self.player_networks()[player].parameters() if not _frozen(parameter)]
 
     # ------------------------------------------------------------------ one network at a time
 
@@ -191,17 +196,17 @@ class PairedModel(BaseFairseqModel):
         """Encoder output of *network*; rows may come in any order of length."""
         return network.encoder(tokens, src_lengths=lengths)
 
-    def run(self, network: Any, net_input: Dict[str, Tensor]) -> Tensor:
+    def run(self, network: Any, net_input: NetInput) -> Tensor:
         """Teacher-forced logits of *network*, shape (batch, length, vocabulary)."""
         encoder_out = self.encode(network, net_input["src_tokens"], net_input["src_lengths"])
         return network.decoder(net_input["prev_output_tokens"], encoder_out=encoder_out)[0]
 
-    def run_where(self, network: Any, net_input: Dict[str, Tensor], where: Tensor) -> Tensor:
+    def run_where(self, network: Any, net_input: NetInput, where: Tensor) -> Tensor:
         """:meth:`run` at the positions where *where* (batch, length) is True, shape (positions, vocabulary)."""
         encoder_out = self.encode(network, net_input["src_tokens"], net_input["src_lengths"])
         return self.logits_where(network, net_input["prev_output_tokens"], encoder_out, where)
 
-    def log_likelihood(self, network: Any, net_input: Dict[str, Tensor], target: Tensor) -> Tensor:
+    def log_likelihood(self, network: Any, net_input: NetInput, target: Tensor) -> Tensor:
         """log p of each token of *target* (batch, length) under *network*, float32, 0 at padding."""
         words = target.ne(network.decoder.embed_tokens.padding_idx)
         return token_log_likelihood(self.run_where(network, net_input, words), target, words)
@@ -213,7 +218,7 @@ class PairedModel(BaseFairseqModel):
         Only they reach the output layer, by far the widest one.
         """
         features = network.decoder.extract_features(previous, encoder_out=encoder_out)[0]
-        return network.decoder.output_layer(features[where])
+        return network.decoder.output_layer(features.flatten(0, 1).index_select(0, places_of(where)))
 
     def perturb(self, encoder_out: Any, keys: Tensor) -> Tuple[Any, Tensor]:
         """Add latent noise (equation 14) to the forward network's encoder output.
@@ -276,13 +281,18 @@ class PairedModel(BaseFairseqModel):
         return self.active.decoder.max_positions()
 
 
+def _frozen(parameter: nn.Parameter) -> bool:
+    """Whether the parameter was frozen when the pair was built."""
+    return bool(getattr(parameter, "frozen"))
+
+
 def noise_draws(keys: Tensor, z: Tensor, padding_mask: Optional[Tensor]) -> Tensor:
     """Standard normal eps for z (positions, batch, channels), aligned to the words of each row.
 
     Left padding moves a sentence's words with the length of its neighbours; its noise must not move.
     """
     eps = normal(keys, z.size(0), z.size(2))  # (batch, positions, channels)
-    if padding_mask is not None and padding_mask.any():
+    if padding_mask is not None:
         place = (~padding_mask).long().cumsum(1) - 1
         eps = eps.gather(1, place.clamp(min=0).unsqueeze(-1).expand_as(eps))
     return eps.transpose(0, 1)

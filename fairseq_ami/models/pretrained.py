@@ -4,9 +4,9 @@ import argparse
 import logging
 from typing import Any, Dict, List, Optional
 
-from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY
+from fairseq.models import MODEL_REGISTRY
 
-from fairseq_ami.checkpoints import first_line, part_of, read_checkpoint
+from fairseq_ami.checkpoints import architecture, first_line, model_class, part_of, read_checkpoint
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.explicit_settings import FREE_SETTINGS, explicit
 
@@ -52,6 +52,8 @@ def network_settings(given: Dict[str, Any], path: Optional[str], network_class: 
         if settings.get("quant_noise_scalar"):  # it adds no weights: those that it trained work without
             logger.warning("--%s-checkpoint %s: --quant-noise-scalar is not taken over from it", direction, path)
             settings["quant_noise_scalar"] = 0
+        # its word vectors are among the weights; the files that they came from may be gone
+        settings.update({name: None for name in ("encoder_embed_path", "decoder_embed_path") if name in settings})
     settings["criterion"] = ""  # fairseq's LSTM looks at it
     return settings
 
@@ -79,13 +81,11 @@ def check_quant_noise(pq: Any, scalar: Any = 0, checkpoint: Optional[str] = None
 
 
 def _check_architecture(stored: Dict[str, Any], path: str, network_class: Any, direction: str) -> None:
-    name = stored.get("arch") or stored.get("_name")
-    found = ARCH_MODEL_REGISTRY.get(name) or MODEL_REGISTRY.get(name)
-    if found is not network_class:
+    if model_class(stored) is not network_class:
         wanted = next(key for key, value in MODEL_REGISTRY.items() if value is network_class)
         raise AMIError(
-            f"--{direction}-checkpoint {path} is of the architecture {name!r}; this --arch needs a stock "
-            f"fairseq {wanted!r} (any of its sizes)"
+            f"--{direction}-checkpoint {path} is of the architecture {architecture(stored)!r}; this --arch needs a "
+            f"stock fairseq {wanted!r} (any of its sizes)"
         )
 
 

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from fairseq_ami.errors import AMIError
 from fairseq_ami.modules import DiagonalGaussian
 from fairseq_ami.modules.critics import CRITICS, build_critic
+from fairseq_ami.objectives.likelihood import places_of
 from fairseq_ami.random_streams import uniform
-
-PLAYERS = ("encoder", "decoder", "critic")
 
 
 @dataclass
@@ -59,7 +58,7 @@ def check_sizes(cfg: Any, names: Sequence[str]) -> None:
         raise AMIError("--word-dropout must be in [0, 1)")
 
 
-def build_vae_critic(args: Any, encoder: Optional[nn.Module]) -> Optional[nn.Module]:
+def build_vae_critic(args: Any, encoder: Any) -> Optional[nn.Module]:
     """The energy function f(features of x, z), or None; see :func:`build_critic_words`.
 
     Raises:
@@ -72,7 +71,7 @@ def build_vae_critic(args: Any, encoder: Optional[nn.Module]) -> Optional[nn.Mod
     return build_critic(str(args.critic), encoder.output_size, args.latent_dim, args.critic_hidden, args.critic_layers)
 
 
-def build_critic_words(args: Any, encoder: Optional[nn.Module], dictionary: Dictionary) -> Optional[nn.Module]:
+def build_critic_words(args: Any, encoder: Any, dictionary: Dictionary) -> Optional[nn.Module]:
     """What the energy function reads of x in the place of the encoder's state, tokens -> mean word vector; or None.
 
     Raises:
@@ -85,7 +84,7 @@ def build_critic_words(args: Any, encoder: Optional[nn.Module], dictionary: Dict
     return nn.EmbeddingBag(len(dictionary), encoder.output_size, mode="mean", padding_idx=dictionary.pad())
 
 
-def build_bow(args: Any, dictionary: Dictionary) -> Optional[nn.Module]:
+def build_bow(args: Any, dictionary: Dictionary) -> Optional[nn.Sequential]:
     """The bag-of-words network z -> logits (Zhao et al. 2017), or None.
 
     Raises:
@@ -100,7 +99,7 @@ def build_bow(args: Any, dictionary: Dictionary) -> Optional[nn.Module]:
     )
 
 
-def optional_parts(args: Any, encoder: Optional[nn.Module], dictionary: Dictionary) -> Dict[str, Any]:
+def optional_parts(args: Any, encoder: Any, dictionary: Dictionary) -> Dict[str, Any]:
     """What :class:`TextVAE` has besides encoder and decoder, by the names of its arguments.
 
     Raises:
@@ -129,14 +128,18 @@ class TextVAE(BaseFairseqModel):
         word_dropout: probability with which a word that the decoder reads is hidden in training.
     """
 
+    encoder: Any  # features of a size of its own
+    decoder: Any  # fairseq's incremental decoder, and condition(z)
+    bow: Any
+
     def __init__(
         self,
-        encoder: Optional[nn.Module],
-        decoder: nn.Module,
+        encoder: Any,
+        decoder: Any,
         latent_dim: int,
         critic: Optional[nn.Module] = None,
         critic_words: Optional[nn.Module] = None,
-        bow: Optional[nn.Module] = None,
+        bow: Optional[nn.Sequential] = None,
         word_dropout: float = 0.0,
     ):
         super().__init__()
@@ -152,7 +155,7 @@ class TextVAE(BaseFairseqModel):
         self.pad = self.dictionary.pad()
         for player, parameters in self.players().items():
             for parameter in parameters:
-                parameter.param_group = player
+                setattr(parameter, "param_group", player)  # where fairseq looks for it
 
     def players(self) -> Dict[str, List[nn.Parameter]]:
         """Parameters by player: ``encoder`` (phi), ``decoder`` (theta), ``critic`` (psi); absent ones left out.
@@ -219,12 +222,12 @@ class TextVAE(BaseFairseqModel):
             words = F.pad(hide[:, :-1], (1, 0)) & previous.ne(self.pad)
             previous = previous.masked_fill(words, self.dictionary.unk())
         features, _ = self.decoder.extract_features(previous, encoder_out=self.condition(z))
-        real = tokens.ne(self.pad)
-        logits = self.decoder.output_layer(features[real])
+        places = places_of(tokens.ne(self.pad))
+        logits = self.decoder.output_layer(features.flatten(0, 1).index_select(0, places))
         losses = F.cross_entropy(
-            logits.to(torch.promote_types(logits.dtype, torch.float32)), tokens[real], reduction="none"
+            logits.to(torch.promote_types(logits.dtype, torch.float32)), tokens.flatten()[places], reduction="none"
         )
-        return -losses.new_zeros(tokens.size(0)).index_add(0, real.nonzero()[:, 0], losses)
+        return -losses.new_zeros(tokens.size(0)).index_add(0, places // tokens.size(1), losses)
 
     def previous_tokens(self, tokens: Tensor) -> Tensor:
         """Decoder input for *tokens*: shifted right behind the end symbol."""

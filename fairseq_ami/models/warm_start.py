@@ -6,7 +6,7 @@ from typing import Any, Dict
 import torch
 from torch import Tensor
 
-from fairseq_ami.checkpoints import part_of, read_checkpoint
+from fairseq_ami.checkpoints import architecture, part_of, read_checkpoint
 from fairseq_ami.errors import AMIError
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def start_from_language_model(model: Any, path: str) -> None:
     settings = part_of(state, "model")
     weights = {k[len(_PREFIX) :]: v for k, v in state["model"].items() if k.startswith(_PREFIX)}
     if settings.get("latent_dim") != 0 or _INPUTS not in weights:
-        name = settings.get("_name") or settings.get("arch")
+        name = architecture(settings)
         raise AMIError(f"{FLAG} {path} is of the model {name!r}: it takes a checkpoint of --arch text_lm_lstm")
     own = dict(model.decoder.named_parameters())
     _check_sizes(weights, own, model.latent_dim, path)

@@ -1,4 +1,4 @@
-from fairseq_ami.modules.critics import BilinearCritic, ConcatCritic, SeparableCritic, build_critic, rolled_scores
+from fairseq_ami.modules.critics import BilinearCritic, ConcatCritic, SeparableCritic, build_critic
 from fairseq_ami.modules.dropout import dropout_off
 from fairseq_ami.modules.gaussian import DiagonalGaussian
 from fairseq_ami.modules.infomax import InfoMaxHeads
@@ -14,7 +14,6 @@ __all__ = [
     "SeparableCritic",
     "build_critic",
     "dropout_off",
-    "rolled_scores",
     "root_mean_square",
     "weights_replaced",
 ]

@@ -1,6 +1,7 @@
 """Critics f(x, z), the energy functions of mutual information: ``scores[i, j] = f(x_i, z_j)``."""
 
-import torch
+from typing import Any
+
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
@@ -27,10 +28,6 @@ class SeparableCritic(nn.Module):
         """Scores of all pairs of x, shape (n, x_dim), and z, shape (m, z_dim): shape (n, m)."""
         return self.x_net(x) @ self.z_net(z).t()
 
-    def pairs(self, x: Tensor, z: Tensor) -> Tensor:
-        """f(x_i, z_i), shape (n,)."""
-        return (self.x_net(x) * self.z_net(z)).sum(-1)
-
 
 class BilinearCritic(nn.Module):
     """f(x, z) = x' W z (van den Oord et al., 2018)."""
@@ -42,10 +39,6 @@ class BilinearCritic(nn.Module):
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
         """Scores of all pairs of x, shape (n, x_dim), and z, shape (m, z_dim): shape (n, m)."""
         return self.map(x) @ z.t()
-
-    def pairs(self, x: Tensor, z: Tensor) -> Tensor:
-        """f(x_i, z_i), shape (n,)."""
-        return (self.map(x) * z).sum(-1)
 
 
 class ConcatCritic(nn.Module):
@@ -60,14 +53,10 @@ class ConcatCritic(nn.Module):
 
         The first layer is linear in [x; z], so it is applied to x and z apart and added; memory (n, m, hidden).
         """
-        first = self.net[0]
+        first: Any = self.net[0]
         x_weight, z_weight = first.weight.split([x.size(-1), z.size(-1)], 1)
         hidden = F.linear(x, x_weight, first.bias).unsqueeze(1) + F.linear(z, z_weight)
         return self.net[1:](hidden).squeeze(-1)
-
-    def pairs(self, x: Tensor, z: Tensor) -> Tensor:
-        """f(x_i, z_i), shape (n,)."""
-        return self.net(torch.cat([x, z], -1)).squeeze(-1)
 
 
 CRITICS = {"separable": SeparableCritic, "bilinear": BilinearCritic, "concat": ConcatCritic}
@@ -86,16 +75,3 @@ def build_critic(name: str, x_dim: int, z_dim: int, hidden: int = 512, layers: i
     if name == "bilinear":
         return BilinearCritic(x_dim, z_dim)
     return CRITICS[name](x_dim, z_dim, hidden, layers)
-
-
-def rolled_scores(critic: nn.Module, x: Tensor, z: Tensor) -> Tensor:
-    """The n joint and n rolled scores alone, in their places of an (n, n) matrix, for ``negatives="roll"``.
-
-    The other entries are NaN, so that a bound over all pairs cannot pass unnoticed.
-    """
-    rows = torch.arange(x.size(0), device=x.device)
-    joint = critic.pairs(x, z)
-    scores = torch.full((x.size(0), x.size(0)), float("nan"), dtype=joint.dtype, device=joint.device)
-    scores[rows, rows.roll(-1)] = critic.pairs(x, z.roll(-1, 0))
-    scores[rows, rows] = joint
-    return scores

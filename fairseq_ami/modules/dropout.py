@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, List, Tuple
 
 import torch.nn as nn
 from fairseq.modules import FairseqDropout, LayerDropModuleList
@@ -18,7 +18,7 @@ def dropout_off(*networks: nn.Module) -> Iterator[None]:
     ``eval()`` would do the same but cuDNN's recurrent networks have no backward pass in eval mode.
     What fairseq's activation checkpointing computes again in the backward pass, after the block, has no dropout either.
     """
-    changes = []
+    changes: List[Tuple[nn.Module, str, Any]] = []
     for network in networks:
         for module in network.modules():
             if isinstance(module, _WITH_P):
@@ -39,10 +39,11 @@ def dropout_off(*networks: nn.Module) -> Iterator[None]:
 
 def _checkpointed_without_dropout(module: nn.Module) -> Callable[..., Any]:
     """The checkpointed forward of *module*, both of whose computations have no dropout."""
-    _, *options = module.forward.args  # functools.partial: the forward before the wrapper, and where to keep its inputs
-    return functools.partial(module.forward.func, functools.partial(_without_dropout, module), *options)
+    wrapped: Any = module.forward
+    _, *options = wrapped.args  # functools.partial: the forward before the wrapper, and where to keep its inputs
+    return functools.partial(wrapped.func, functools.partial(_without_dropout, module), *options)
 
 
 def _without_dropout(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
     with dropout_off(module):
-        return module.precheckpoint_forward(*args, **kwargs)
+        return getattr(module, "precheckpoint_forward")(*args, **kwargs)

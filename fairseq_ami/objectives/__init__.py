@@ -3,7 +3,6 @@ from fairseq_ami.objectives.likelihood import entropies, label_smoothed_nll, tok
 from fairseq_ami.objectives.mutual_information import (
     donsker_varadhan,
     info_nce,
-    info_nce_local_global,
     info_nce_terms,
     jensen_shannon,
     log_mean_exp_negatives,
@@ -32,7 +31,6 @@ __all__ = [
     "fake_loss",
     "first_of_its_kind",
     "info_nce",
-    "info_nce_local_global",
     "info_nce_terms",
     "jensen_shannon",
     "entropies",

@@ -15,12 +15,21 @@ def average_word(embedding: Tensor, counts: Tensor) -> Tensor:
     return weights @ embedding.detach().float() / weights.sum()
 
 
+def words_of(tokens: Tensor, skip: Sequence[int]) -> Tensor:
+    """True where a token is none of the symbols in *skip*; of the shape of *tokens*."""
+    # one by one: torch.isin wants them on the device, and a copy there makes the host wait
+    words = torch.ones_like(tokens, dtype=torch.bool)
+    for symbol in skip:
+        words &= tokens.ne(symbol)
+    return words
+
+
 def mean_embedding(tokens: Tensor, embedding: Tensor, skip: Sequence[int], center: Optional[Tensor] = None) -> Tensor:
     """Average embedding of the words of each sentence, less *center*; float32, shape (batch, dim).
 
     Symbols in *skip* (padding, begin, end) are not words; a sentence of none gives the zero vector.
     """
-    words = ~torch.isin(tokens, torch.tensor(list(skip), device=tokens.device))
+    words = words_of(tokens, skip)
     vectors = F.embedding(tokens, embedding.detach()).float()
     if center is not None:
         vectors = vectors - center

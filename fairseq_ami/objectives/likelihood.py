@@ -8,6 +8,19 @@ from fairseq.criterions.label_smoothed_cross_entropy import label_smoothed_nll_l
 from torch import Tensor
 
 
+def places_of(mask: Tensor) -> Tensor:
+    """Numbers of the entries that are True, in the flattened *mask*, shape (entries,).
+
+    The host waits for the device here, once: with a mask as an index it would at every use, and in the backward pass.
+    """
+    return mask.flatten().nonzero().squeeze(1)
+
+
+def put(values: Tensor, places: Tensor, shape: torch.Size) -> Tensor:
+    """*values* at the *places* of a tensor of this *shape*, and 0 elsewhere."""
+    return values.new_zeros(shape.numel()).index_copy(0, places, values).view(shape)
+
+
 def token_log_probs(log_probs: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
     """log p of each token, 0 where *mask* is False.
 
@@ -19,8 +32,9 @@ def token_log_probs(log_probs: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
     Returns:
         float32, shape (batch, length).
     """
-    picked = log_probs.float().gather(-1, tokens[mask].unsqueeze(-1)).squeeze(-1)
-    return picked.new_zeros(tokens.shape).masked_scatter(mask, picked)
+    places = places_of(mask)
+    picked = log_probs.float().gather(-1, tokens.flatten()[places].unsqueeze(-1)).squeeze(-1)
+    return put(picked, places, tokens.shape)
 
 
 @torch.no_grad()
@@ -61,5 +75,5 @@ def token_log_likelihood(logits: Tensor, target: Tensor, mask: Tensor) -> Tensor
     Returns:
         float32, shape (batch, length).
     """
-    found = -F.cross_entropy(logits.float(), target[mask], reduction="none")
-    return found.new_zeros(target.shape).masked_scatter(mask, found)
+    places = places_of(mask)
+    return put(-F.cross_entropy(logits.float(), target.flatten()[places], reduction="none"), places, target.shape)

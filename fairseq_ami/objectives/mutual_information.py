@@ -100,7 +100,7 @@ def mine(
     log_mean = _log_mean_exp(marginal)
     average = log_mean.detach()
     if log_average is not None:
-        old = torch.as_tensor(log_average).detach().to(average)
+        old = torch.as_tensor(log_average, dtype=average.dtype, device=average.device).detach()
         average = torch.logaddexp(old + math.log(decay), average + math.log1p(-decay))
     value = joint.mean() - log_mean
     corrected = joint.mean() - (log_mean - average).exp()
@@ -115,7 +115,9 @@ def tuba(scores: Tensor, log_baseline: Union[Tensor, float], negatives: str = "a
     """
     _check(scores)
     scores = _full_precision(scores)
-    shifted = scores - torch.as_tensor(log_baseline).to(scores).reshape(-1, 1)
+    # with the type at once: a Python number would be rounded to float32 first
+    baseline = torch.as_tensor(log_baseline, dtype=scores.dtype, device=scores.device)
+    shifted = scores - baseline.reshape(-1, 1)
     joint, marginal = _joint_and_marginal(shifted, negatives)
     return joint.mean() - _log_mean_exp(marginal).exp() + 1.0
 
@@ -188,11 +190,6 @@ def info_nce(scores: Tensor) -> Tensor:
     return math.log(n) - F.cross_entropy(_full_precision(scores), torch.arange(n, device=scores.device))
 
 
-def info_nce_local_global(local_features: Tensor, global_features: Tensor, mask: Tensor) -> Tensor:
-    """Mean of :func:`info_nce_terms` over the tokens, at most log(1 + tokens of the other sentences)."""
-    return info_nce_terms(local_features, global_features, mask)[mask].mean()
-
-
 def info_nce_terms(local_features: Tensor, global_features: Tensor, mask: Tensor) -> Tensor:
     """InfoNCE between the tokens and the whole of sentences, the contrastive term of InfoMax-GAN (Lee et al., 2021).
 
@@ -212,13 +209,12 @@ def info_nce_terms(local_features: Tensor, global_features: Tensor, mask: Tensor
     """
     if int(mask.any(1).sum()) < 2:
         raise ValueError("at least two sentences must have a token: there are no negatives otherwise")
-    n = mask.size(0)
     # (n, n, tokens): global feature, sentence, token
     scores = torch.einsum("ad,btd->abt", _full_precision(global_features), _full_precision(local_features))
-    own = torch.eye(n, dtype=torch.bool, device=mask.device).unsqueeze(-1)
+    own = torch.eye(len(mask), dtype=torch.bool, device=mask.device).unsqueeze(-1)
     negative = mask.unsqueeze(0) & ~own
     others = scores.masked_fill(~negative, -math.inf).flatten(1).logsumexp(1)  # (n,)
-    positive = scores[torch.arange(n), torch.arange(n)]  # (n, tokens)
+    positive = scores.diagonal().t()  # (n, tokens)
     candidates = 1.0 + negative.flatten(1).sum(1)
     terms = positive - torch.logaddexp(positive, others.unsqueeze(1)) + candidates.log().unsqueeze(1)
     return terms.masked_fill(~mask, 0.0)

@@ -9,7 +9,9 @@ from fairseq.optim.composite import CompositeOptimizer, CompositeOptimizerConfig
 from torch import Tensor
 
 from fairseq_ami.errors import AMIError
+from fairseq_ami.optim.finite import FiniteWatch
 from fairseq_ami.optim.inner import player_config, pretrain_scheduler
+from fairseq_ami.optim.overrides import overrides_of_players
 from fairseq_ami.optim.phased_config import PRESENT, AMIPhasedConfig, check_options, follows_lr, given
 from fairseq_ami.optim.weight_box import clip_weights
 from fairseq_ami.schedules import PRETRAIN
@@ -58,8 +60,9 @@ class AMIPhased(FairseqCompositeOptimizer):
                 "well (the flattened mode mixes all players in one tensor); use it with the ami_* architectures"
             )
         # class attributes of the parent, which would be shared by all instances of a process
-        self.optimizers, self.lr_schedulers = {}, {}
-        players = list(dict.fromkeys(parameter.param_group for parameter in params))
+        self.optimizers: Dict[str, Any] = {}
+        self.lr_schedulers: Dict[str, Any] = {}
+        players = list(dict.fromkeys(getattr(parameter, "param_group") for parameter in params))
         check_options(cfg, set(players))
         groups = {player: player_config(cfg, player) for player in players}
         super().__init__(CompositeOptimizerConfig(groups=groups), params)
@@ -71,6 +74,7 @@ class AMIPhased(FairseqCompositeOptimizer):
         self.set_lr(cfg.lr[0])  # the schedulers of the pretraining left their first rate, 0
         self.counts = {name: 0 for name in [PRETRAIN, *players]}
         self.trackers: Dict[str, Any] = {}
+        self.watch = FiniteWatch()
         self._tracker_states: Dict[str, Any] = {}
         self.anchor: Optional[List[Tensor]] = None
         self.origin: Optional[List[Tensor]] = None
@@ -106,10 +110,16 @@ class AMIPhased(FairseqCompositeOptimizer):
         return False
 
     def clip_grad_norm(self, max_norm: float, aggregate_norm_fn: Any = None) -> Tensor:
-        """Total norm over all players; called once a step, before fp16 looks for an overflow."""
+        """Total norm over all players; called once a step, before fp16 looks for an overflow.
+
+        Raises:
+            AMIError: the norm is not finite, and half precision cannot mend it by leaving the step out.
+        """
         for tracker in self.trackers.values():
             tracker.hold()
-        return super().clip_grad_norm(max_norm, aggregate_norm_fn)
+        norm = super().clip_grad_norm(max_norm, aggregate_norm_fn)
+        self.watch.close(norm, self.scaler)
+        return norm
 
     def step(self, closure: Any = None, scale: float = 1.0, groups: Any = None) -> None:
         """Clip, step and (the backward network) box the players in the set *groups*.
@@ -119,21 +129,22 @@ class AMIPhased(FairseqCompositeOptimizer):
         """
         if not groups or isinstance(groups, str):
             raise AMIError("ami_phased steps only the players that its task names: use an ami_* task")
-        for player in sorted(groups):
-            self._clip_player(player)
+        self._clip(sorted(groups))
         super().step(closure, scale, groups)
         if self.phase == "backward" and self.boxed:
             # here, because fairseq copies the float32 weights over the half ones right after
             self._box()
 
-    def _clip_player(self, player: str) -> None:
-        weights = self.optimizers[player].params
-        limit = getattr(self.settings, f"{player}_clip_norm")
-        grads = [p.grad for p in weights if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(grads) if grads else torch.zeros(())
-        if limit > 0 and norm > limit:
-            torch._foreach_mul_(grads, limit / norm)
-        self.stats[f"gnorm_{player}"] = float(norm)
+    def _clip(self, players: List[str]) -> None:
+        """Limit the gradient of each player by itself. All norms are read at once: the host waits for that."""
+        gradients = {name: [p.grad for p in self.optimizers[name].params if p.grad is not None] for name in players}
+        norms = {name: torch.nn.utils.get_total_norm(grads) for name, grads in gradients.items() if grads}
+        read = dict(zip(norms, torch.stack(list(norms.values())).tolist())) if norms else {}
+        for player in players:
+            norm, limit = read.get(player, 0.0), getattr(self.settings, f"{player}_clip_norm")
+            if 0 < limit < norm:
+                torch._foreach_mul_(gradients[player], limit / norms[player])
+            self.stats[f"gnorm_{player}"] = norm
 
     # ------------------------------------------------------------------ called by the task, once per applied update
 
@@ -255,7 +266,7 @@ class AMIPhased(FairseqCompositeOptimizer):
                 f"{sorted(self.optimizers)}: resume with the settings of the first run, or start a new one with "
                 "--restore-file and --reset-optimizer"
             )
-        super().load_state_dict(state, optimizer_overrides)
+        super().load_state_dict(state, overrides_of_players(optimizer_overrides, self.optimizers))
         self.counts.update(own["counts"])
         self._tracker_states = {name: dict(tracked) for name, tracked in own["trackers"].items()}
         for name in [name for name in self.trackers if name in self._tracker_states]:

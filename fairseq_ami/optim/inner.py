@@ -131,7 +131,8 @@ def _structured(config: Any, name: str) -> DictConfig:
     with open_dict(node):
         node._name = name
         # fields that fairseq fills in from the rest of its configuration
-        for key, value in OmegaConf.to_container(node, resolve=False).items():
+        plain: Any = OmegaConf.to_container(node, resolve=False)
+        for key, value in plain.items():
             if isinstance(value, str) and value.startswith("${"):
                 node[key] = {"lr": [0], "max_update": 0, "total_num_update": MISSING}.get(key, False)
     return node
@@ -139,7 +140,7 @@ def _structured(config: Any, name: str) -> DictConfig:
 
 def _update(node: DictConfig, text: str, flag: str) -> None:
     name, given = node._name, _settings(text, flag)
-    own = [key for key in node.keys() if key not in (*FILLED_IN, *OF_EPOCHS.get(name, ()))]
+    own = [str(key) for key in node.keys() if key not in (*FILLED_IN, *OF_EPOCHS.get(name, ()))]
     for key, value in {**DEFAULTS.get(name, {}), **given}.items():
         if key in OF_EPOCHS.get(name, ()):
             raise AMIError(

@@ -1,7 +1,7 @@
 """Lagging inference networks (He et al. 2019): when the encoder trains alone, and when that stops."""
 
 import math
-from typing import Any, Dict, FrozenSet, Optional
+from typing import Any, Dict, Optional
 
 import torch
 
@@ -48,11 +48,6 @@ class LaggingSchedule:
         if not self.aggressive:
             return JOINT
         return OUTER if self.converged else INNER
-
-    @property
-    def stepped(self) -> FrozenSet[str]:
-        """Players whose weights move in this phase."""
-        return STEPPED[self.phase]
 
     # ------------------------------------------------------------------ once per update
 

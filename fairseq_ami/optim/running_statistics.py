@@ -1,10 +1,17 @@
 """Sums over an update's micro-batches and workers, and running averages of them."""
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence, Union
 
 import torch
 from fairseq.distributed import utils as distributed_utils
 from torch import Tensor
+
+
+def on_device(sums: Sequence[Union[Tensor, float]]) -> Tensor:
+    """Tensors of shape () and numbers -> float64, shape (len(sums),), without reading the tensors' values."""
+    like = next((value for value in sums if isinstance(value, Tensor)), torch.zeros(()))
+    values = [value if isinstance(value, Tensor) else like.new_full((), value, dtype=torch.float64) for value in sums]
+    return torch.stack([value.double() for value in values])
 
 
 class UpdateSums:

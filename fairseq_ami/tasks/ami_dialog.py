@@ -8,7 +8,7 @@ from fairseq.data import Dictionary
 from fairseq.tasks import register_task
 from torch import Tensor
 
-from fairseq_ami.data.dialogue import CONTEXT, LAST, SEPARATOR, DialogueDataset, truncated
+from fairseq_ami.data.dialogue import CONTEXT, HISTORY, LAST, REPLY, SEPARATOR, DialogueDataset, truncated
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.paired import PairedModel
 from fairseq_ami.tasks.ami_translation import AMITranslation, AMITranslationConfig
@@ -60,6 +60,11 @@ class AMIDialog(AMITranslation):
     def backward_languages(self) -> Tuple[str, str]:
         """What the backward network reads and writes: reply after its context, last utterance."""
         return CONTEXT, LAST
+
+    @property
+    def other_languages(self) -> Tuple[str, str]:
+        own = self.cfg.source_lang, self.cfg.target_lang
+        return (HISTORY, REPLY) if own == self.backward_languages else self.backward_languages
 
     @property
     def separators(self) -> Tuple[int, ...]:

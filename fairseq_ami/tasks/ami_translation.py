@@ -1,10 +1,10 @@
 """``ami_translation``: parallel data for a forward and a backward network that take turns."""
 
+import copy
 import logging
 from dataclasses import dataclass, field
 from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 
-import torch
 from fairseq.data import LanguagePairDataset
 from fairseq.logging import metrics
 from fairseq.tasks import register_task
@@ -16,11 +16,14 @@ from fairseq_ami.criterions.ami_turn import Step
 from fairseq_ami.data import NumberedSentences, SeededOrder
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.noisy_search import NoisySearch
+from fairseq_ami.models.pair_settings import mirrored
 from fairseq_ami.models.paired import PairedModel
 from fairseq_ami.optim import AMIPhased, RunningSlope, RunningStatistics, check_options
+from fairseq_ami.optim.running_statistics import on_device
 from fairseq_ami.schedules import PLAYERS, PRETRAIN, PhaseSchedule, parse_phase_cycle
 from fairseq_ami.training import patience, start
 from fairseq_ami.training.phased_task import PhasedTask
+from fairseq_ami.training.refused import OWN_RATES
 from fairseq_ami.training.settings import RunSettings, check_settings
 from fairseq_ami.types import Batch, Log
 
@@ -29,6 +32,14 @@ logger = logging.getLogger(__name__)
 # what the criterion logs -> who keeps its running statistics
 REWARD_TRACKERS = {"reward": "rewards", "advantage": "advantages"}
 LENGTHS = "lengths"  # the regression of rewards on lengths
+
+# what to change about the updates of a phase when the numbers run away
+REMEDIES = {
+    PRETRAIN: "lower --pretrain-lr or raise --pretrain-warmup-updates",
+    "noise": "lower --noise-lr or cap the noise (--noise-norm-cap 1)",
+    "forward": "lower --forward-lr or --policy-weight, or clip (--forward-clip-norm 1)",
+    "backward": "lower --backward-lr, or bound its loss (--weight-clip-mode relative, --fake-loss unlikelihood)",
+}
 
 
 @dataclass
@@ -59,7 +70,6 @@ class AMITranslation(PhasedTask, TranslationTask):
     cfg: AMITranslationConfig
     criterion_class = AMIMinimax
     criterion_flag = "ami_minimax"
-    remedy = "Lower --{phase}-lr or --policy-weight, or clip (--weight-clip-mode relative, --fake-loss unlikelihood)"
 
     _criterion: Optional[AMIMinimax]
 
@@ -85,6 +95,22 @@ class AMITranslation(PhasedTask, TranslationTask):
         """Symbols that stand between sentences and that no network may write."""
         return ()
 
+    def reversed(self) -> "AMITranslation":
+        """The task of the other network of the pair: its languages, the dictionaries exchanged.
+
+        The limits are exchanged as well where it reads what this one writes; the networks of a dialogue share theirs.
+        """
+        cfg = copy.deepcopy(self.cfg)
+        cfg.source_lang, cfg.target_lang = self.other_languages
+        if mirrored((self.cfg.source_lang, self.cfg.target_lang), self.other_languages):
+            cfg.max_source_positions, cfg.max_target_positions = self.max_positions()[::-1]
+        return type(self)(cfg, self.target_dictionary, self.source_dictionary)
+
+    @property
+    def other_languages(self) -> Tuple[str, str]:
+        """What the network of the other direction reads and writes."""
+        return self.backward_languages
+
     # ------------------------------------------------------------------ data
 
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
@@ -105,7 +131,7 @@ class AMITranslation(PhasedTask, TranslationTask):
         """
         resuming = None
         if not from_checkpoint:
-            check_settings(self.cfg)
+            check_settings(self.cfg, OWN_RATES)
             resuming = start.find_checkpoint(self.cfg)
             self._resumed_objective = start.prepare(cfg, self.cfg, list(self.backward_languages), resuming)
         model = super().build_model(cfg, from_checkpoint)
@@ -134,9 +160,15 @@ class AMITranslation(PhasedTask, TranslationTask):
         return criterion
 
     def build_generator(self, models: Any, args: Any, seq_gen_cls: Any = None, **kwargs: Any) -> Any:
-        """fairseq's generator; with ``--latent-noise-draws`` one that searches under several noises."""
+        """fairseq's generator; with ``--latent-noise-draws`` one that searches under several noises.
+
+        Raises:
+            AMIError: noise for references that are only scored.
+        """
         generator = super().build_generator(models, args, seq_gen_cls, **kwargs)
-        if self.cfg.latent_noise_draws > 0 and not getattr(args, "score_reference", False):
+        if self.cfg.latent_noise_draws > 0:
+            if getattr(args, "score_reference", False):
+                raise AMIError("--score-reference scores without noise: leave --latent-noise-draws out")
             return NoisySearch(generator, models, self.cfg.latent_noise_draws, self.cfg.seed)
         return generator
 
@@ -194,11 +226,14 @@ class AMITranslation(PhasedTask, TranslationTask):
     def _track(self, optimizer: AMIPhased, phase: str, log: Log) -> None:
         for name, tracker in REWARD_TRACKERS.items():
             if f"{name}_square" in log:
-                sums = [float(log[key]) for key in ("reward_count", f"{name}_sum", f"{name}_square")]
-                optimizer.trackers[tracker].add(phase, torch.tensor(sums, dtype=torch.float64))
+                sums = (log["reward_count"], log[f"{name}_sum"], log[f"{name}_square"])
+                optimizer.trackers[tracker].add(phase, on_device(sums))
         if LENGTHS in optimizer.trackers and "length_square" in log:
-            sums = [float(log["length_product"]), float(log["length_square"])]
-            optimizer.trackers[LENGTHS].add(phase, torch.tensor(sums, dtype=torch.float64))
+            optimizer.trackers[LENGTHS].add(phase, on_device((log["length_product"], log["length_square"])))
+
+    def _remedies(self, phase: str, update_num: int) -> List[str]:
+        before = self.schedule.phase(max(update_num - 1, 0))  # who made the weights of this update
+        return [REMEDIES[name] for name in dict.fromkeys([before, phase])]
 
     # ------------------------------------------------------------------ validation and logs
 

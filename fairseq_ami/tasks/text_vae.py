@@ -1,15 +1,12 @@
 """``text_vae``: sentences of one language, generated from a latent variable."""
 
 import logging
-import math
 import os
 from dataclasses import dataclass, field
 from typing import Any, FrozenSet, List, Optional
 
-import torch
 from fairseq.data import Dictionary
 from fairseq.dataclass import FairseqDataclass
-from fairseq.models import ARCH_MODEL_REGISTRY
 from fairseq.tasks import register_task
 from omegaconf import II, MISSING
 
@@ -21,7 +18,8 @@ from fairseq_ami.models.text_vae import TextVAE
 from fairseq_ami.models.warm_start import start_from_language_model
 from fairseq_ami.optim import AMIPhased, LaggingSchedule, RunningStatistics
 from fairseq_ami.optim.lagging import JOINT, STEPPED
-from fairseq_ami.schedules import Annealing
+from fairseq_ami.optim.running_statistics import on_device
+from fairseq_ami.schedules import Annealing, updates_in
 from fairseq_ami.training import start
 from fairseq_ami.training.phased_task import PhasedTask
 from fairseq_ami.training.settings import RunSettings, check_settings
@@ -41,6 +39,8 @@ CRITIC_SIZES = ("critic_features", "critic_hidden", "critic_layers")
 class TextVAEConfig(FairseqDataclass, RunSettings):
     data: str = field(default=MISSING, metadata={"help": "folder that `fairseq-preprocess --only-source` wrote"})
     update_freq: List[int] = II("optimization.update_freq")
+    skip_remainder_batch: bool = II("optimization.skip_remainder_batch")
+    train_subset: str = II("dataset.train_subset")
 
 
 @register_task("text_vae", dataclass=TextVAEConfig)
@@ -50,7 +50,6 @@ class TextVAETask(PhasedTask):
     cfg: TextVAEConfig
     criterion_class = VAEMineELBO
     criterion_flag = "vae_mine_elbo"
-    remedy = "Lower --lr, --mi-weight or --encoder-clip-norm"
 
     _criterion: Optional[VAEMineELBO]
 
@@ -88,9 +87,9 @@ class TextVAETask(PhasedTask):
     # ------------------------------------------------------------------ building
 
     def load_dataset(self, split: str, combine: bool = False, **kwargs: Any) -> None:
-        """Read a split; empty lines are left out, with a warning that counts them."""
-        path = os.path.join(self.cfg.data, split)
-        self.datasets[split] = load_sentences(path, self.dictionary, split == "train", self.cfg.seed)
+        """Read a split, with *combine* its further parts as well; empty lines are left out, with a warning."""
+        path, training = os.path.join(self.cfg.data, split), split == self.cfg.train_subset
+        self.datasets[split] = load_sentences(path, self.dictionary, training, self.cfg.seed, combine)
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
         """Build the model; when training, check the settings and what there is to resume.
@@ -104,7 +103,13 @@ class TextVAETask(PhasedTask):
             resuming = start.find_checkpoint(self.cfg)
             new = resuming is None
             if not new:
-                _check_same_model(cfg, resuming)
+                saved = part_of(read_checkpoint(resuming, "checkpoint to resume from", lazily=True), "model")
+                if "latent_dim" not in saved:
+                    raise AMIError(
+                        f"{resuming} is no checkpoint of a text VAE: pass another --save-dir or --restore-file"
+                    )
+                sizes = SIZES if str(saved.get("critic")) == "none" else SIZES + CRITIC_SIZES
+                start.check_same_model(saved, cfg, resuming, sizes)
         model = super().build_model(cfg, from_checkpoint)
         if not isinstance(model, TextVAE):
             raise AMIError("the task text_vae needs --arch text_vae_lstm, text_vae_transformer or text_lm_lstm")
@@ -112,9 +117,29 @@ class TextVAETask(PhasedTask):
             start_from_language_model(model, cfg.language_model)
         return model
 
+    def build_generator(self, *args: Any, **kwargs: Any) -> Any:
+        """Not for this task.
+
+        Raises:
+            AMIError: always, with the verb that writes sentences.
+        """
+        raise AMIError(
+            "fairseq-generate and -interactive need a source, which a text VAE has not: use fairseq-ami vae-sample"
+        )
+
+    def eval_lm_dataloader(self, *args: Any, **kwargs: Any) -> Any:
+        """Not for this task.
+
+        Raises:
+            AMIError: always, with the verb that evaluates.
+        """
+        raise AMIError(
+            "fairseq-eval-lm reads language models, and the task text_vae has its own: use fairseq-ami vae-eval"
+        )
+
     def get_batch_iterator(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         batches = super().get_batch_iterator(dataset, *args, **kwargs)
-        if dataset is self.datasets.get("train"):
+        if dataset is self.datasets.get(self.cfg.train_subset):
             self._train_batches = batches  # an annealing in epochs needs to know how long one is
         return batches
 
@@ -124,7 +149,7 @@ class TextVAETask(PhasedTask):
         settings = self._criterion.cfg
         optimizer.track("exp_scores", RunningStatistics(settings.xi_decay))
         if settings.lagging:
-            interval = settings.lagging_interval or self._epoch_updates()
+            interval = settings.lagging_interval or self._one_epoch()
             optimizer.track("lagging", LaggingSchedule(settings.lagging_limit, settings.lagging_window, interval))
 
     def _phase(self, optimizer: AMIPhased, update_num: int) -> str:
@@ -143,11 +168,13 @@ class TextVAETask(PhasedTask):
 
     def _track(self, optimizer: AMIPhased, phase: str, log: Log) -> None:
         if "mean_exp" in log:
-            sums = [float(log["bound_sentences"]), float(log["mean_exp"]), 0.0]
-            optimizer.trackers["exp_scores"].add(phase, torch.tensor(sums, dtype=torch.float64))
+            sums = (log["bound_sentences"], log["mean_exp"], 0.0)
+            optimizer.trackers["exp_scores"].add(phase, on_device(sums))
         if "lagging" in optimizer.trackers:
-            sums = [float(log["loss"]), float(log["ntokens"])]
-            optimizer.trackers["lagging"].add(phase, torch.tensor(sums, dtype=torch.float64))
+            optimizer.trackers["lagging"].add(phase, on_device((log["loss"], log["ntokens"])))
+
+    def _remedies(self, phase: str, update_num: int) -> List[str]:
+        return ["lower --lr, --mi-weight or --encoder-clip-norm"]
 
     def _after_step(self, optimizer: AMIPhased) -> None:
         lagging = optimizer.trackers.get("lagging")
@@ -155,8 +182,14 @@ class TextVAETask(PhasedTask):
             optimizer.stats["lagging"] = float(lagging is not None and lagging.aggressive)
             optimizer.stats["decoder_updates"] = optimizer.counts["decoder"]
 
-    def _epoch_updates(self) -> int:
-        return math.ceil(len(self._train_batches) / self.cfg.update_freq[0])
+    def _updates(self, epochs: float) -> int:
+        batches, freq = len(self._train_batches), list(self.cfg.update_freq)
+        return round(updates_in(epochs, batches, freq, self.cfg.skip_remainder_batch))
+
+    def _one_epoch(self) -> int:
+        if len(set(self.cfg.update_freq)) > 1:
+            raise AMIError("--lagging counts in epochs, which --update-freq changes here: pass --lagging-interval")
+        return self._updates(1)
 
     def _kl_weight(self, optimizer: AMIPhased) -> float:
         """Annealed over the decoder's updates: the encoder's inner loops (--lagging) do not count (He et al. 2019)."""
@@ -166,7 +199,7 @@ class TextVAETask(PhasedTask):
             if settings.kl_anneal_epochs > 0:
                 if length:
                     raise AMIError("--kl-anneal-updates and --kl-anneal-epochs say the same thing: pass one of them")
-                length = round(settings.kl_anneal_epochs * self._epoch_updates())
+                length = self._updates(settings.kl_anneal_epochs)
                 logger.info("annealing of the KL weight: %d updates", length)
             self._annealing = Annealing(
                 str(settings.kl_anneal), settings.kl_start, settings.kl_weight, length,
@@ -189,26 +222,3 @@ class TextVAETask(PhasedTask):
                 float(sum(log[key] for log in logging_outputs)) for key in ("information", "information_sentences")
             ]
             self._optimizer.trackers["lagging"].add_information(*found)
-
-
-def _check_same_model(model_cfg: Any, path: str) -> None:
-    """Refuse to resume the checkpoint of another model.
-
-    Raises:
-        AMIError: with the setting that differs.
-    """
-    saved = part_of(read_checkpoint(path, "checkpoint to resume from", lazily=True), "model")
-    if "latent_dim" not in saved:
-        raise AMIError(f"{path} is no checkpoint of a text VAE: pass another --save-dir or --restore-file")
-    arch = saved.get("arch") or saved.get("_name")
-    asked = getattr(model_cfg, "arch", None) or getattr(model_cfg, "_name", None)
-    if ARCH_MODEL_REGISTRY.get(arch) is not ARCH_MODEL_REGISTRY.get(asked):
-        raise AMIError(f"{path} is of --arch {arch}, not {asked}: resume with the same, or choose another --save-dir")
-    for name in SIZES if str(saved.get("critic")) == "none" else SIZES + CRITIC_SIZES:
-        before, now = saved.get(name), getattr(model_cfg, name, None)
-        if before is not None and now is not None and str(before) != str(now):
-            flag = "--" + name.replace("_", "-")
-            raise AMIError(
-                f"{path} was trained with {flag} {before}, this run has {now}: resume with the settings of the first "
-                "run, or choose another --save-dir"
-            )

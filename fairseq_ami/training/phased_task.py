@@ -13,7 +13,9 @@ from torch.autograd.profiler import record_function
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.optim import AMIPhased, phased
+from fairseq_ami.optim.finite import Moment, advice
 from fairseq_ami.training import patience
+from fairseq_ami.training.batches import is_filler, no_gradient, nothing, training_batches
 from fairseq_ami.training.exchange import fit_buffer
 from fairseq_ami.types import Log
 
@@ -28,12 +30,10 @@ class PhasedTask(FairseqTask):
     Attributes:
         criterion_class: the criterion that this task trains with.
         criterion_flag: its name on the command line.
-        remedy: what a user may change when the loss is not a number; ``{phase}`` stands for the phase.
     """
 
     criterion_class: type
     criterion_flag: str
-    remedy: str
 
     _criterion: Optional[FairseqCriterion] = None
     _optimizer: Optional[AMIPhased] = None
@@ -64,7 +64,14 @@ class PhasedTask(FairseqTask):
     def _after_step(self, optimizer: AMIPhased) -> None:
         """Called once per applied update, when everything is counted."""
 
+    def _remedies(self, phase: str, update_num: int) -> List[str]:
+        """What a user may change about the updates that led to this one, when its numbers are none: "lower --lr"."""
+        raise NotImplementedError
+
     # ------------------------------------------------------------------ building
+
+    def get_batch_iterator(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        return training_batches(self, dataset, super().get_batch_iterator(dataset, *args, **kwargs), kwargs)
 
     def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> FairseqCriterion:
         criterion = super().build_criterion(cfg, from_checkpoint)
@@ -95,7 +102,7 @@ class PhasedTask(FairseqTask):
         """Loss and gradients of the players whose phase it is.
 
         Raises:
-            AMIError: what cannot be trained, or a loss that is not a number.
+            AMIError: what cannot be trained.
         """
         inner = self._adopt(optimizer, model)
         phase = self._phase(inner, update_num)
@@ -105,12 +112,16 @@ class PhasedTask(FairseqTask):
         fit_buffer(model)
         self._before_loss(inner, model, sample, phase)
         step = self._step(inner, phase, update_num)
+        remedy = advice(self._remedies(phase, update_num), update_num, self.cfg.fp16)
+        inner.watch.begin(Moment(update_num, phase, self.cfg.save_dir, remedy))
+        ignore_grad = ignore_grad or is_filler(sample)
         with torch.set_grad_enabled(not ignore_grad), record_function("forward"):
             loss, size, log = criterion(model, sample, step)
         log["phase"] = 0  # tells training from validation in reduce_metrics
-        if ignore_grad:  # a dummy batch on a worker without data: no gradient, no statistics
-            return loss * 0, size, log
-        self._check_finite(loss, phase, update_num)
+        if ignore_grad:  # nothing to learn from on this worker: no gradient, no statistics
+            optimizer.backward(no_gradient(model))
+            return loss * 0, 0, nothing(log)
+        inner.watch.note(loss)
         self._track(inner, phase, log)
         with record_function("backward"):
             optimizer.backward(loss)
@@ -127,20 +138,12 @@ class PhasedTask(FairseqTask):
         inner.finish_update(distributed_utils.get_data_parallel_group() if world > 1 else None)
         self._after_step(inner)
 
-    def _check_finite(self, loss: Tensor, phase: str, update_num: int) -> None:
-        # half precision recovers from overflows by itself; with several workers fairseq compares them
-        if self.cfg.fp16 or self.cfg.distributed_world_size > 1 or bool(torch.isfinite(loss)):
-            return
-        raise AMIError(
-            f"the loss of update {update_num} ({phase} phase) is {loss.item()}: training stops, the checkpoints "
-            f"written before it in {self.cfg.save_dir} are whole. {self.remedy.format(phase=phase)}"
-        )
-
     # ------------------------------------------------------------------ logs and checkpoints
 
     def reduce_metrics(self, logging_outputs: List[Log], criterion: Any) -> None:
         super().reduce_metrics(logging_outputs, criterion)
         if self._optimizer is not None and any("phase" in log for log in logging_outputs):
+            self._optimizer.watch.check_sum(float(sum(log["loss"] for log in logging_outputs)))
             for name, value in self._optimizer.stats.items():
                 metrics.log_scalar(name, value, weight=0, round=6)
 

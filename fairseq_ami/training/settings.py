@@ -1,11 +1,12 @@
 """The settings of the whole run that the task has to know, and which of them cannot work."""
 
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, Dict, Optional
 
 from omegaconf import II
 
 from fairseq_ami.errors import AMIError
+from fairseq_ami.training.refused import REFUSED, Rule, refuse
 
 
 @dataclass
@@ -27,13 +28,19 @@ class RunSettings:
     save_dir: str = II("checkpoint.save_dir")
     restore_file: str = II("checkpoint.restore_file")
     finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
+    checkpoint_suffix: str = II("checkpoint.checkpoint_suffix")
+    continue_once: Optional[str] = II("checkpoint.continue_once")
     reset_optimizer: bool = II("checkpoint.reset_optimizer")
     no_save: bool = II("checkpoint.no_save")
     no_save_optimizer_state: bool = II("checkpoint.no_save_optimizer_state")
 
 
-def check_settings(cfg: Any) -> None:
+def check_settings(cfg: Any, *more: Dict[str, Rule]) -> None:
     """Refuse what would train wrongly without saying so.
+
+    Args:
+        cfg: settings of a task, inside fairseq's whole configuration.
+        more: tables of what only this task refuses.
 
     Raises:
         AMIError: with what to pass instead.
@@ -66,3 +73,4 @@ def check_settings(cfg: Any) -> None:
             "--no-save-optimizer-state would start every resume at update 0, with the pretraining and noise stages "
             "again: leave it out (fairseq-ami export writes small checkpoints)"
         )
+    refuse(cfg, REFUSED, *more)

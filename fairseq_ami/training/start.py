@@ -2,13 +2,12 @@
 
 import logging
 import math
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Iterable, List, Mapping, Optional, Tuple
 
 import torch
 from fairseq.distributed import utils as distributed_utils
-from fairseq.models import ARCH_MODEL_REGISTRY
 
-from fairseq_ami.checkpoints import part_of, read_checkpoint, restore_path
+from fairseq_ami.checkpoints import architecture, languages_of, model_class, part_of, read_checkpoint, restore_path
 from fairseq_ami.data import reverse_sample
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.pair_settings import set_args
@@ -20,11 +19,15 @@ logger = logging.getLogger(__name__)
 
 # changing one of these in the middle of a run would give another meaning to its update numbers
 SCHEDULE = ("phase_cycle", "pretrain_updates", "noise_updates")
+# the networks' own settings are taken over; these decide which networks a pair has
+PAIR_SETTINGS = ("no_latent_noise", "noise_hidden_dim", "infomax_dim")
 
 
 def find_checkpoint(cfg: Any) -> Optional[str]:
     """The checkpoint to resume from, or None; the first worker mends a damaged one before the others look."""
-    return _first_worker_first(lambda: restore_path(cfg.save_dir, cfg.restore_file))
+    return _first_worker_first(
+        lambda: restore_path(cfg.save_dir, cfg.restore_file, cfg.checkpoint_suffix or "", cfg.continue_once)
+    )
 
 
 def _first_worker_first(action: Callable[[], Optional[str]]) -> Optional[str]:
@@ -53,8 +56,8 @@ def prepare(model_cfg: Any, task_cfg: Any, backward_languages: List[str], resumi
         AMIError: a resume that cannot continue the run, or pretrained networks of the other direction.
     """
     if resuming is None:
-        languages = [task_cfg.source_lang, task_cfg.target_lang]
-        for name, wanted in zip(DIRECTIONS, (languages, backward_languages)):
+        forward_languages = [task_cfg.source_lang, task_cfg.target_lang]
+        for name, wanted in zip(DIRECTIONS, (forward_languages, backward_languages)):
             path = getattr(model_cfg, f"{name}_checkpoint", None)
             if path:
                 check_languages(path, name, wanted)
@@ -63,15 +66,16 @@ def prepare(model_cfg: Any, task_cfg: Any, backward_languages: List[str], resumi
     saved = part_of(state, "model")
     if "network_settings" not in saved:
         raise AMIError(f"{resuming} is no checkpoint of a pair of networks: pass another --save-dir or --restore-file")
-    _check_same_pair(saved, model_cfg, resuming)
-    pair = list(saved["pair_languages"])
-    before = list(saved.get("backward_languages") or pair[::-1])
-    if before != backward_languages:
+    check_same_model(saved, model_cfg, resuming, PAIR_SETTINGS, absent_is_off=True)
+    languages = languages_of(saved)
+    trained = languages["backward"]
+    if trained != backward_languages:
         raise AMIError(
-            f"the backward network of {resuming} was trained for {' -> '.join(before)}, that of this run is for "
+            f"the backward network of {resuming} was trained for {' -> '.join(trained)}, that of this run is for "
             f"{' -> '.join(backward_languages)}: resume with the same -s, -t and --task (ami_translation, ami_dialog)"
         )
-    set_args(model_cfg, network_settings=saved["network_settings"], pair_languages=pair, backward_languages=before)
+    set_args(model_cfg, network_settings=saved["network_settings"])
+    set_args(model_cfg, pair_languages=languages["forward"], backward_languages=trained)
     if task_cfg.reset_optimizer or state.get("last_optimizer_state") is None:
         if task_cfg.pretrain_updates or task_cfg.noise_updates:
             raise AMIError(
@@ -104,18 +108,34 @@ def check_objective(before: Optional[str], now: str) -> None:
         )
 
 
-def _check_same_pair(saved: Dict[str, Any], model_cfg: Any, path: str) -> None:
-    """The networks' own settings are taken over; these decide which networks there are."""
-    arch = saved.get("arch") or saved.get("_name")
-    asked = getattr(model_cfg, "arch", None) or getattr(model_cfg, "_name", None)
-    if ARCH_MODEL_REGISTRY.get(arch) is not ARCH_MODEL_REGISTRY.get(asked):
-        raise AMIError(f"{path} is of --arch {arch}, not {asked}: resume with the same, or choose another --save-dir")
-    for name in ("no_latent_noise", "noise_hidden_dim", "infomax_dim"):
-        before, now = saved.get(name), getattr(model_cfg, name, None)
-        if before != now and (before or now):  # a checkpoint before the option has none
+def check_same_model(
+    saved: Mapping[str, Any], model_cfg: Any, path: str, names: Iterable[str], absent_is_off: bool = False
+) -> None:
+    """Refuse to resume the checkpoint of another model.
+
+    Args:
+        saved: the model's settings in the checkpoint.
+        model_cfg: those of this run.
+        path: of the checkpoint.
+        names: settings that decide which weights there are, or what they mean.
+        absent_is_off: a setting that the checkpoint lacks, since it is older, was off. Else it may have been anything.
+
+    Raises:
+        AMIError: with the setting that differs.
+    """
+    asked = {name: getattr(model_cfg, name, None) for name in ("arch", "_name", *names)}
+    if model_class(saved) is not model_class(asked):
+        raise AMIError(
+            f"{path} is of --arch {architecture(saved)}, not {architecture(asked)}: resume with the same, or choose "
+            "another --save-dir"
+        )
+    for name in names:
+        before, now = saved.get(name), asked[name]
+        unknown = not (before or now) if absent_is_off else None in (before, now)
+        if not unknown and str(before) != str(now):
             flag = "--" + name.replace("_", "-")
             raise AMIError(
-                f"{path} was trained with {flag} = {before}, this run has {now}: resume with the settings of the first "
+                f"{path} was trained with {flag} {before}, this run has {now}: resume with the settings of the first "
                 "run, or choose another --save-dir"
             )
 
@@ -152,7 +172,7 @@ def pretrained(model_cfg: Any) -> Tuple[str, ...]:
 
 @torch.no_grad()
 def check_networks(model: Any, criterion: Any, sample: Any, names: Tuple[str, ...]) -> None:
-    """Refuse pretrained networks that do worse than chance on the first batch.
+    """Refuse pretrained networks that do worse than chance on the first batches of all workers (a collective call).
 
     fairseq checkpoints carry no dictionary and often no languages; with a joint dictionary nothing else
     tells a network of the other direction, or one whose dictionary has other symbols in the same number.
@@ -165,9 +185,13 @@ def check_networks(model: Any, criterion: Any, sample: Any, names: Tuple[str, ..
         network, batch = getattr(model, f"{name}_model"), batches[name]
         with dropout_off(network):
             log_likelihood = model.log_likelihood(network, batch["net_input"], batch["target"])
-        nll = -log_likelihood.sum() / batch["ntokens"]
+        total = -log_likelihood.double().sum()
+        sums = torch.stack([total, torch.full_like(total, batch["ntokens"])])
+        if torch.distributed.is_initialized():  # no worker may stop alone: the others would wait for it
+            sums = distributed_utils.all_reduce(sums, group=distributed_utils.get_data_parallel_group())
+        nll = (sums[0] / sums[1]).item()
         chance = math.log(network.decoder.embed_tokens.num_embeddings)
-        logger.info("%s network: %.3f nats a token on the first batch", name, nll)
+        logger.info("%s network: %.3f nats a token on the first batches", name, nll)
         if nll > chance:
             raise AMIError(
                 f"--{name}-checkpoint does worse than chance on this data ({nll:.2f} nats a token, uniform is "

@@ -22,7 +22,8 @@ def record_updates(path: str) -> None:
             records.append({"phase": None, "applied": True, **_state(self)})
         out = original(self, *args, **kwargs)
         applied = self.get_num_updates() > update
-        records.append({"phase": self.task.schedule.phase(update), "applied": applied, **_state(self)})
+        schedule = getattr(self.task, "schedule", None)  # a text VAE has none
+        records.append({"phase": schedule and schedule.phase(update), "applied": applied, **_state(self)})
         torch.save(records, path)
         return out
 

@@ -20,6 +20,12 @@ REFUSED_SETTINGS = {
     "bf16 on the command line": (["--bf16"], "common.bf16=true"),
     "zero sharding": (["--zero-sharding", "os"], "leave it at none"),
     "bmuf": (["--use-bmuf"], "--use-bmuf"),
+    "stock learning rate": (["--lr", "0.01"], "pass --forward-lr, --backward-lr and --noise-lr"),
+    "stock scheduler": (["--lr-scheduler", "inverse_sqrt", "--warmup-updates", "2"], "pass --inner-lr-scheduler"),
+    "mean over sentences": (["--sentence-avg"], "leave it out"),
+    "an endless curriculum": (["--curriculum", "1"], "pass --update-epoch-batch-itr True as well"),
+    "a checkpoint that is not there": (["--restore-file", "/nonexistent.pt"], "there is no file /nonexistent.pt"),
+    "merged dictionaries": (["--merge-src-tgt-embed"], "pass --share-all-embeddings"),
     "no optimizer state": (["--no-save-optimizer-state"], "leave it out"),
     "empty phase": (["--phase-cycle", "noise=0,forward=2"], "at least one update"),
     "negative phase": (["--phase-cycle", "forward=-2"], "at least one update"),
@@ -266,9 +272,9 @@ def test_not_a_number(world: int, data: Path, tmp_path: Path) -> None:
     ]
     results = [worker.wait() for worker in running]
     assert all(result.code != 0 for result in results)
-    if world == 1:
-        assert "training stops" in results[0].text and "Lower --backward-lr" in results[0].text
-        assert "Traceback" not in results[0].text
+    for result in results:
+        assert "training stops" in result.text and "Lower --backward-lr" in result.text
+        assert "Traceback" not in result.text
     weights = load(tmp_path / "checkpoint_last.pt")["model"].values()
     assert all(bool(torch.isfinite(value).all()) for value in weights)
     assert not (tmp_path / "checkpoint_1_6.pt").exists() and not list(tmp_path.glob("*.tmp*"))

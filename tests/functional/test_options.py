@@ -54,7 +54,7 @@ OPTIONS = {
         "--forward-clip-norm", "0.1", "--backward-clip-norm", "0", "--noise-clip-norm", "5",
     ],
     "stock flags": [
-        "--max-tokens", "60", "--clip-norm", "0.1", "--lr-scheduler", "inverse_sqrt", "--warmup-updates", "2",
+        "--max-tokens", "60", "--clip-norm", "0.1", "--lr-scheduler", "fixed", "--activation-fn", "gelu",
     ],
     "activations computed again": ["--checkpoint-activations", "--dropout", "0.3"],
     "few learned positions": ["--encoder-learned-pos", "--max-source-positions", "6", "--sample-max-len-b", "20"],

@@ -115,7 +115,7 @@ REFUSED = {
         ["--noise-updates", "1", "--phase-cycle", "noise=1,forward=3"],
         "--phase-cycle noise=2,forward=2,backward=2: resume with the same phases",
     ),
-    "heads of infomax": (["--noise-updates", "1", "--infomax-dim", "8"], "trained with --infomax-dim = 0"),
+    "heads of infomax": (["--noise-updates", "1", "--infomax-dim", "8"], "trained with --infomax-dim 0"),
     "another start": (["--noise-updates", "2"], "--noise-updates 1"),
     "reset": (["--noise-updates", "1", "--reset-optimizer"], "Pass --pretrain-updates 0 --noise-updates 0"),
     "another architecture": (["--noise-updates", "1"], "is of --arch ami_transformer_tiny"),

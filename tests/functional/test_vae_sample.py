@@ -111,7 +111,7 @@ def test_reconstructions(sample, model, tmp_path, capsys, monkeypatch):
     assert [entry["mean"] for entry in found] == [greedy(model, mean_of(model, line)) for line in lines]
     assert all(len(entry["samples"]) == 2 for entry in found)
     assert f"input     {lines[0]}\nmean      {found[0]['mean']}\nsample 1  {found[0]['samples'][0]}" in shown.out
-    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines)))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("\n".join(lines).encode())))
     assert sample("--reconstruct", "-", "--samples", 2)["reconstructions"] == found
     split = sample("--reconstruct", "test:1,3-5", "--markdown")["reconstructions"]
     assert [entry["input"] for entry in split] == [source for source, _ in pairs(4, 2)]

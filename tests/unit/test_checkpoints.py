@@ -8,8 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fairseq.models import MODEL_REGISTRY
 
 from fairseq_ami.checkpoints import (
+    architecture,
+    languages_of,
+    model_class,
     newest_readable,
     part_of,
     read_checkpoint,
@@ -217,3 +221,62 @@ def test_newest_readable(tmp_path):
     assert newest_readable(str(tmp_path), "") == str(second)
     assert newest_readable(str(tmp_path), str(second)) == str(first)
     assert newest_readable(str(tmp_path / "absent"), "") is None
+
+
+def test_a_suffix(tmp_path):
+    """--checkpoint-suffix: fairseq resumes the last checkpoint of that name, and no other stands in."""
+    folder = str(tmp_path)
+    save(tmp_path, "checkpoint_last.pt", 1, 0)
+    assert restore_path(folder, "checkpoint_last.pt", "_x") is None
+    last = save(tmp_path, "checkpoint_last_x.pt", 2, 5)
+    assert restore_path(folder, "checkpoint_last.pt", "_x") == str(last)
+    assert restore_path(folder, str(tmp_path / "checkpoint_last_y.pt").replace("_y", ""), "_x") == str(last)
+    halve(last)
+    with pytest.raises(AMIError, match="no other checkpoint"):
+        restore_path(folder, "checkpoint_last.pt", "_x")
+    save(tmp_path, "checkpoint1_x.pt", 3, 9)
+    assert restore_path(folder, "checkpoint_last.pt", "_x") == str(last) and torch.load(last)["value"] == 3
+
+
+def test_continue_once(tmp_path):
+    """--continue-once holds until the run has a checkpoint of its own."""
+    other, folder = save(tmp_path, "other.pt", 1, 0), tmp_path / "run"
+    folder.mkdir()
+    assert restore_path(str(folder), "checkpoint_last.pt", "", str(other)) == str(other)
+    last = save(folder, "checkpoint_last.pt", 2, 0)
+    assert restore_path(str(folder), "checkpoint_last.pt", "", str(other)) == str(last)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    """fairseq would start a new run, with one line in its log."""
+    nowhere = str(tmp_path / "nowhere.pt")
+    with pytest.raises(AMIError, match="--restore-file: there is no file"):
+        restore_path(str(tmp_path), nowhere)
+    with pytest.raises(AMIError, match="--continue-once: there is no file"):
+        restore_path(str(tmp_path), "checkpoint_last.pt", "", nowhere)
+
+
+# ---------------------------------------------------------------------- what settings say
+
+
+@pytest.mark.parametrize(
+    "stored, backward",
+    [
+        ({}, ["de", "en"]),
+        ({"backward_languages": None}, ["de", "en"]),
+        ({"backward_languages": ("c", "l")}, ["c", "l"]),
+    ],
+)
+def test_languages_of_a_pair(stored, backward):
+    """Pairs of translation, before and since dialogue, and of dialogue."""
+    found = languages_of({"pair_languages": ("en", "de"), **stored})
+    assert found == {"forward": ["en", "de"], "backward": backward} and list(found) == ["forward", "backward"]
+
+
+def test_architecture_and_its_class():
+    """Of a size of fairseq's model, of a bare model, of nothing that is known here."""
+    assert architecture({"arch": "transformer_iwslt_de_en", "_name": "transformer"}) == "transformer_iwslt_de_en"
+    assert architecture({"_name": "transformer"}) == "transformer" and architecture({}) is None
+    for name in ("transformer_iwslt_de_en", "transformer"):
+        assert model_class({"arch": name}) is MODEL_REGISTRY["transformer"]
+    assert model_class({"arch": "of another plugin"}) is None and model_class({}) is None

@@ -52,9 +52,9 @@ def test_test_of_the_traps(path, function):
 
 
 def test_every_trap_is_numbered_once():
-    """From 1 to 50."""
+    """From 1 on, without a gap."""
     rows = re.findall(r"^\| (\d+) \|", TRAPS, re.MULTILINE)
-    assert [int(row) for row in rows] == list(range(1, 51))
+    assert [int(row) for row in rows] == list(range(1, len(rows) + 1)) and len(rows) >= 50
 
 
 def test_options_of_the_readme():

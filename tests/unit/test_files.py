@@ -3,7 +3,7 @@
 import pytest
 
 from fairseq_ami.errors import AMIError
-from fairseq_ami.files import whole, write_text
+from fairseq_ami.files import check_writable, whole, write_text
 
 
 def names(folder):
@@ -68,3 +68,20 @@ def test_folders_are_made_on_request_only(tmp_path):
 def test_text_is_utf_8_with_plain_line_ends(tmp_path):
     write_text(str(tmp_path / "out.txt"), "Größe\nzwei\n")
     assert (tmp_path / "out.txt").read_bytes() == "Größe\nzwei\n".encode()
+
+
+def test_paths_that_can_be_written(tmp_path, monkeypatch):
+    """Files that are there or not, in folders that are there; what was not asked for is left out."""
+    (tmp_path / "old").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    check_writable(None, "", "new", str(tmp_path / "new"), "old")
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+
+
+@pytest.mark.parametrize("path", ["folder", "folder/", "nowhere/new", "old/new"])
+def test_paths_that_cannot(tmp_path, monkeypatch, path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "old").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AMIError, match=f"cannot write {path}: it is a folder, or its folder does not exist"):
+        check_writable("new", path)

@@ -3,7 +3,7 @@
 import pytest
 
 from fairseq_ami.errors import AMIError
-from fairseq_ami.schedules import PRETRAIN, PhaseSchedule, parse_phase_cycle
+from fairseq_ami.schedules import PRETRAIN, PhaseSchedule, parse_phase_cycle, updates_in
 
 CYCLE = (("noise", 1), ("forward", 2), ("backward", 3))
 ALL = frozenset({"noise", "forward", "backward"})
@@ -98,3 +98,20 @@ def test_negative_stages_are_refused(name):
     """Named as the user types it."""
     with pytest.raises(AMIError, match="--" + name.replace("_", "-")):
         PhaseSchedule(CYCLE, ALL, **{name: -1})
+
+
+@pytest.mark.parametrize(
+    "epochs, batches, update_freq, skip, expected",
+    [
+        (1, 6, [1], False, 6),
+        (2, 7, [2], False, 8),  # 4 + 4
+        (2, 7, [1, 2], False, 11),  # 7 + 4
+        (3.5, 7, [1, 2, 3], False, 15.5),  # 7 + 4 + 3 + 3 / 2
+        (0.5, 7, [2, 1], False, 2),  # half of 4
+        (1, 7, [2], True, 3),  # 6 whole batches
+        (2, 6, [2], True, 4),  # 5 batches, 2 whole updates, twice
+    ],
+)
+def test_updates_in_epochs(epochs, batches, update_freq, skip, expected):
+    """By hand."""
+    assert updates_in(epochs, batches, update_freq, skip) == expected

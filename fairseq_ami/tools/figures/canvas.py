@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from fairseq_ami.errors import AMIError
-from fairseq_ami.files import whole
+from fairseq_ami.files import check_writable, whole
 
 FORMATS = (".pdf", ".png", ".svg")
 
@@ -17,8 +17,7 @@ def check_path(path: str) -> None:
     """
     if os.path.splitext(path)[1].lower() not in FORMATS:
         raise AMIError(f"--output {path}: the name must end with {', '.join(FORMATS)}")
-    if os.path.isdir(path) or not os.path.isdir(os.path.dirname(path) or "."):
-        raise AMIError(f"cannot write {path}: it is a folder, or its folder does not exist")
+    check_writable(path)
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -33,7 +32,8 @@ def new_figure(width: float, height: float) -> Any:
     except ImportError as error:
         raise AMIError("figures need matplotlib: pip install matplotlib (--table prints the numbers)") from error
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.1)
+    engine: Any = figure.get_layout_engine()  # of the constrained layout, which knows paddings
+    engine.set(w_pad=0.1)
     FigureCanvasAgg(figure)
     return figure
 

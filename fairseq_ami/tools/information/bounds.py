@@ -17,8 +17,9 @@ from fairseq_ami.data import reverse_sample
 from fairseq_ami.generation.policy import Policy
 from fairseq_ami.generation.rollout import SamplerSettings, backward_log_likelihood, roll_out
 from fairseq_ami.random_streams import VALIDATION_UPDATE
+from fairseq_ami.types import Batch
 
-Likeness = Callable[[Any, Tensor, Dict[str, Any]], np.ndarray]  # pair, T or T', reversed batch -> one score a sentence
+Likeness = Callable[[Any, Tensor, Batch], np.ndarray]  # pair, T or T', reversed batch -> one score a sentence
 
 
 @dataclass
@@ -63,7 +64,7 @@ def sampler_settings(dictionary: Any, seed: int, separators: Sequence[int] = ())
 @torch.no_grad()
 def measure(
     pair: Any,
-    batches: Iterable[Dict[str, Any]],
+    batches: Iterable[Batch],
     dictionary: Any,
     seed: int = 1,
     common: Any = None,
@@ -95,14 +96,13 @@ def measure(
     def add(name: str, value: Any) -> None:
         totals[name] = totals.get(name, 0.0) + float(value)
 
-    def add_likeness(name: str, tokens: Tensor, reverse: Dict[str, Any]) -> None:
+    def add_likeness(name: str, tokens: Tensor, reverse: Batch) -> None:
         if likeness is not None:
             add(f"likeness_{name}", likeness(pair, tokens, reverse).sum())
 
     device = next(pair.parameters()).device
     for batch in batches:
-        if device.type == "cuda":
-            batch = utils.move_to_cuda(batch)
+        batch = utils.move_to_cuda(batch, device)  # to any device, whatever its name says
         reverse = reverse_sample(batch, settings.pad, settings.eos)
         add("sentences", len(batch["id"]))
         add("source_tokens", reverse["ntokens"])
@@ -127,7 +127,7 @@ def _reads(pair: Any) -> int:
     return int(pair.backward_model.encoder.max_positions())
 
 
-def _real(pair: Any, network: Any, batch: Dict[str, Any]) -> Tensor:
+def _real(pair: Any, network: Any, batch: Batch) -> Tensor:
     return pair.log_likelihood(network, batch["net_input"], batch["target"]).sum()
 
 

@@ -10,36 +10,13 @@ import torch.nn as nn
 from torch import Tensor
 
 from fairseq_ami.modules.critics import build_critic, mlp
-from fairseq_ami.objectives import mutual_information as mi
+from fairseq_ami.objectives.estimators import ESTIMATORS
+from fairseq_ami.objectives.mutual_information import mine
+from fairseq_ami.tools.information.settings import EstimationSettings
 
-ESTIMATORS = ("dv", "mine", "nwj", "tuba", "infonce", "js", "smile")
 BLOCK_ROWS = 1000  # held-out rows that are scored against each other
 CHECKS = 25  # times that the critic is looked at on held-out rows
 _SCORED_AT_ONCE = 128  # rows of x; bounds the memory of the concat critic
-
-_OBJECTIVES = {
-    "dv": mi.donsker_varadhan,
-    "mine": mi.donsker_varadhan,  # what MINE's corrected gradient ascends
-    "nwj": mi.nwj,
-    "infonce": mi.info_nce,
-    "js": lambda scores: mi.jensen_shannon(scores)[0],
-    "smile": lambda scores: mi.jensen_shannon(scores)[0],
-}
-
-
-@dataclass(frozen=True)
-class EstimationSettings:
-    """How a critic is trained; `clip` is SMILE's."""
-
-    critic: str = "separable"
-    hidden: int = 256
-    layers: int = 2
-    updates: int = 2000
-    batch_size: int = 128
-    lr: float = 5e-4
-    valid_fraction: float = 0.3
-    clip: float = 5.0
-    seed: int = 1
 
 
 @dataclass(frozen=True)
@@ -69,7 +46,7 @@ def estimate(
     information as it is. The same seed gives the same parts and batches to every estimator.
 
     Args:
-        name: one of ESTIMATORS.
+        name: one of :data:`fairseq_ami.choices.MI_ESTIMATORS`.
         x: one sample a row, shape (rows, x_dim).
         z: shape (rows, z_dim).
         progress: wraps the range of updates, to show a bar.
@@ -90,9 +67,10 @@ class _Estimator(nn.Module):
 
     def __init__(self, name: str, x_dim: int, z_dim: int, settings: EstimationSettings):
         super().__init__()
-        self.name, self.clip = name, settings.clip
+        self.name, self.kind, self.clip = name, ESTIMATORS[name], settings.clip
         self.critic = build_critic(settings.critic, x_dim, z_dim, settings.hidden, settings.layers)
-        self.log_baseline = mlp(x_dim, settings.hidden, settings.layers, 1) if name == "tuba" else None
+        has_baseline = self.kind.needs == "log_baseline"
+        self.log_baseline = mlp(x_dim, settings.hidden, settings.layers, 1) if has_baseline else None
         self.log_average: Optional[Tensor] = None
 
     def scores(self, x: Tensor, z: Tensor) -> Tensor:
@@ -103,22 +81,23 @@ class _Estimator(nn.Module):
         """What an update ascends."""
         if self.name != "mine":
             return self.objective(x, z)
-        value, self.log_average = mi.mine(self.scores(x, z), self.log_average)
+        value, self.log_average = mine(self.scores(x, z), self.log_average)
         return value
 
     def objective(self, x: Tensor, z: Tensor) -> Tensor:
         """What chooses the update."""
-        if self.name == "tuba":
-            return mi.tuba(self.scores(x, z), self.log_baseline(x).squeeze(-1))
-        return _OBJECTIVES[self.name](self.scores(x, z))
+        return self.kind.objective(self.scores(x, z), *self._needed(self.kind.needs, x))
 
     def value(self, x: Tensor, z: Tensor) -> Tensor:
-        """The estimate in nats: the objective, but for the two whose objective is the Jensen-Shannon one."""
-        if self.name == "js":
-            return mi.jensen_shannon(self.scores(x, z))[1]
-        if self.name == "smile":
-            return mi.smile(self.scores(x, z), self.clip)
-        return self.objective(x, z)
+        """The estimate in nats."""
+        if self.kind.estimate is None:
+            return self.objective(x, z)
+        return self.kind.estimate(self.scores(x, z), *self._needed(self.kind.estimate_needs, x))
+
+    def _needed(self, name: Optional[str], x: Tensor) -> Tuple[Any, ...]:
+        if name == "log_baseline":
+            return (self.log_baseline(x).squeeze(-1),)
+        return (self.clip,) if name == "clip" else ()
 
 
 def _fit(

@@ -1,7 +1,7 @@
 """How much of S the backward network's output keeps when it reads T or T' (AMI, Table 2)."""
 
 from argparse import Namespace
-from typing import Any, Dict, List, Optional
+from typing import Any, List, Optional
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from fairseq_ami.data.reverse import as_source
 from fairseq_ami.metrics.decoded import UNKNOWN_REFERENCE, UNKNOWN_WRITTEN, words_of
 from fairseq_ami.metrics.embedding import embedding_average
 from fairseq_ami.metrics.word_vectors import WordVectors
-from fairseq_ami.tools.reranking.networks import reversed_task
+from fairseq_ami.types import Batch
 
 # the length limit of the search, that of the samples: a * what is read + b symbols
 MAX_LEN_A, MAX_LEN_B = 1.5, 10
@@ -29,10 +29,10 @@ class Reconstruction:
     """
 
     def __init__(self, task: Any, vectors: WordVectors, beam: int = 1, post_process: Optional[str] = None):
-        self.task, self.vectors, self.post_process = reversed_task(task), vectors, post_process
+        self.task, self.vectors, self.post_process = task.reversed(), vectors, post_process
         self.settings = Namespace(beam=beam, max_len_a=MAX_LEN_A, max_len_b=MAX_LEN_B)
 
-    def __call__(self, pair: Any, tokens: Tensor, reverse: Dict[str, Any]) -> np.ndarray:
+    def __call__(self, pair: Any, tokens: Tensor, reverse: Batch) -> np.ndarray:
         """Likeness of each sentence's reconstruction to the real S.
 
         Args:

@@ -230,5 +230,7 @@ def _test(systems: Mapping[str, Sequence[str]], references: Sequence[str], draws
         bleu.corpus_score(references, [references])  # the signature tells the number of references after a score only
         return str(bleu.get_signature()), {}
     test = PairedTest(list(systems.items()), {"BLEU": bleu}, [references], test_type="bs", n_samples=draws)
+    signatures: Any
+    results: Any
     signatures, results = test()
     return str(signatures["BLEU"]), {name: result.p_value for name, result in zip(systems, results["BLEU"])}

@@ -17,7 +17,6 @@ from fairseq_ami.data.dialogue import CONTEXT, HISTORY, LAST, REPLY, SEPARATOR, 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.tools.replies.readers import read_dialogues, tokenize
 
-SPLITS = ("train", "valid", "test")
 BACKWARD = "backward"  # folder of the backward network's own pairs
 CODES, REPORT, WORK = "bpecodes", "dialog-prepare.json", "work"
 PAIRS = {"": (HISTORY, REPLY), BACKWARD: (CONTEXT, LAST)}

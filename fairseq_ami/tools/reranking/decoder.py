@@ -76,7 +76,7 @@ class MMIDecoder:
                            f"are reranked on -s {HISTORY} -t {REPLY}")  # fmt: skip
         path = cfg.common_eval.path
         self.models, self.saved = networks.load_models(path, self.task, cfg) if path else ([], None)
-        self.backward_task = networks.reversed_task(self.task)
+        self.backward_task = self.task.reversed()
         self.backward = networks.backward_networks(self.models, backward_path, self.backward_task, cfg)
         if cfg.tokenizer is not None and "target_lang" in cfg.tokenizer:
             cfg.tokenizer.source_lang, cfg.tokenizer.target_lang = self.languages

@@ -112,9 +112,9 @@ def batches(task: Any, dataset: Any, models: Sequence[Any], cfg: Any, title: str
         prefix=title,
         default_log_format="tqdm" if not cfg.common.no_progress_bar else "simple",
     )
-    cuda, done = next(models[0].parameters()).is_cuda, 0
+    device, done = next(models[0].parameters()).device, 0
     for batch in progress:
-        yield utils.move_to_cuda(batch) if cuda else batch
+        yield utils.move_to_cuda(batch, device)  # to any device, whatever its name says
         done += batch["nsentences"]
         progress.log({"sentences": done})
 

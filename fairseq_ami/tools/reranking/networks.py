@@ -1,15 +1,14 @@
 """Loading the networks that search, and those that score the other direction."""
 
 import ast
-from typing import Any, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 from fairseq import checkpoint_utils, utils
-from omegaconf import OmegaConf, open_dict
+from omegaconf import OmegaConf
 
-from fairseq_ami.checkpoints import first_line, part_of, read_checkpoint
+from fairseq_ami.checkpoints import first_line, languages_of, part_of, read_checkpoint
 from fairseq_ami.errors import AMIError
-from fairseq_ami.models.pair_settings import mirrored
 from fairseq_ami.models.paired import PairedModel
 
 
@@ -61,8 +60,7 @@ def _check_languages(state: Any, path: str, task: Any, what: str) -> None:
     model = part_of(state, "model")
     wanted = [vars_of(task.cfg).get(name) for name in ("source_lang", "target_lang")]
     if model.get("pair_languages"):  # a pair looks for its direction itself, but not what its other half reads
-        pair = list(model["pair_languages"])
-        directions = [pair, list(model.get("backward_languages") or pair[::-1])]
+        directions = list(languages_of(model).values())
         if wanted in directions and list(task.backward_languages) not in directions:
             raise AMIError(
                 f"{what} {path}: the backward network of this pair is one for {' -> '.join(directions[1])}; needed is "
@@ -78,18 +76,9 @@ def _check_languages(state: Any, path: str, task: Any, what: str) -> None:
         )
 
 
-def vars_of(cfg: Any) -> dict:
-    return OmegaConf.to_container(cfg) if OmegaConf.is_config(cfg) else vars(cfg)
-
-
-def reversed_task(task: Any) -> Any:
-    """A task for what the backward network reads and writes, with the same dictionaries exchanged."""
-    cfg = OmegaConf.create(vars_of(task.cfg))
-    with open_dict(cfg):
-        if mirrored((cfg.source_lang, cfg.target_lang), task.backward_languages):
-            cfg.max_source_positions, cfg.max_target_positions = task.max_positions()[::-1]
-        cfg.source_lang, cfg.target_lang = task.backward_languages
-    return type(task)(cfg, task.target_dictionary, task.source_dictionary)
+def vars_of(cfg: Any) -> Dict[str, Any]:
+    found: Any = OmegaConf.to_container(cfg) if OmegaConf.is_config(cfg) else vars(cfg)
+    return found
 
 
 def backward_networks(models: List[Any], path: Optional[str], task: Any, cfg: Any) -> List[Any]:

@@ -27,7 +27,6 @@ from torch import Tensor
 from fairseq_ami.errors import AMIError
 from fairseq_ami.tools.reranking.nbest import Candidates, batches
 
-SCORES = ("per-token", "sum")
 IMPOSSIBLE = -1e30  # instead of -inf and nan, which no weight could bring back to order
 
 

@@ -20,7 +20,6 @@ logger = logging.getLogger(__name__)
 
 MODEL, CODES, CARD = "model.pt", "bpecodes", "model_card.md"
 ARCHIVE = ".tar.gz"
-TOKENIZERS = ("moses", "space")
 
 
 def export(

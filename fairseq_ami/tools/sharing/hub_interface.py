@@ -3,13 +3,12 @@
 import copy
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Union
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Union, cast
 
 import torch
 from fairseq import hub_utils, utils
 from fairseq.data import LanguagePairDataset, encoders
 from fairseq.sequence_scorer import SequenceScorer
-from omegaconf import open_dict
 from torch import Tensor
 
 from fairseq_ami.errors import AMIError
@@ -54,9 +53,10 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
         if not all(isinstance(model, PairedModel) for model in models):
             raise AMIError("this interface is for pairs of networks (ami_transformer, ami_lstm)")
         super().__init__(cfg, task, models)
+        self.tokenizer: Any
         self.direction = models[0].direction
         other = "backward" if self.direction == "forward" else "forward"
-        self._tasks = {self.direction: task, other: _swapped_task(task, models[0].mirrored)}
+        self._tasks = {self.direction: task, other: task.reversed()}
         self._tokenizers = {self.direction: self.tokenizer, other: _swapped_tokenizer(cfg.tokenizer)}
 
     @contextmanager
@@ -141,7 +141,8 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
             AMIError: not as many targets as sources, or a sentence that is too long.
         """
         if isinstance(sources, str) and isinstance(targets, str):
-            return self.score([sources], [targets], direction)[0]
+            (one,) = cast(List[Score], self.score([sources], [targets], direction))
+            return one
         if isinstance(sources, str) or isinstance(targets, str) or len(sources) != len(targets):
             raise AMIError("score: give one target for each source")
         with self.facing(direction):
@@ -225,7 +226,8 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
         """
         if isinstance(sentences, str):
             options = (num_samples, noise, temperature, seed, topk, topp, max_len_a, max_len_b, direction)
-            return self.sample([sentences], *options)[0]
+            (drawn_texts,) = cast(List[List[str]], self.sample([sentences], *options))
+            return drawn_texts
         with self.facing(direction):
             self._check_sampling(num_samples, noise, temperature, topk, topp)
             banned = (self.tgt_dict.pad(), self.tgt_dict.bos(), *getattr(self.task, "separators", ()))
@@ -250,17 +252,6 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
             raise AMIError("sample: no noise network in this direction (or model): pass noise=False")
         if num_samples < 1 or temperature <= 0 or topk < 0 or not 0 < topp <= 1:
             raise AMIError("sample: num_samples >= 1, temperature > 0, topk >= 0 and 0 < topp <= 1 are needed")
-
-
-def _swapped_task(task: Any, mirrored: bool) -> Any:
-    """The same task in the other direction, where the networks of a dialogue have the same limits."""
-    cfg = copy.deepcopy(task.cfg)
-    with open_dict(cfg):
-        cfg.source_lang, cfg.target_lang = task.cfg.target_lang, task.cfg.source_lang
-        if mirrored:
-            cfg.max_source_positions = task.cfg.max_target_positions
-            cfg.max_target_positions = task.cfg.max_source_positions
-    return type(task)(cfg, task.target_dictionary, task.source_dictionary)
 
 
 def _swapped_tokenizer(cfg: Any) -> Any:

@@ -11,13 +11,13 @@ from dataclasses import fields
 from typing import Any, Dict, Optional, Type
 
 from fairseq.dataclass.configs import FairseqConfig
-from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY, MODEL_REGISTRY
+from fairseq.models import ARCH_CONFIG_REGISTRY, MODEL_REGISTRY
 from fairseq.models.transformer import transformer_legacy
 from fairseq.tasks.translation import TranslationConfig
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from fairseq_ami.checkpoints import part_of
+from fairseq_ami.checkpoints import architecture, languages_of, model_class, part_of
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.pair_settings import mirrored
 from fairseq_ami.models.paired import DIRECTIONS, PairedModel
@@ -38,21 +38,19 @@ def pair_class(state: Dict[str, Any], path: str) -> Type[PairedModel]:
         AMIError: the checkpoint is of something else.
     """
     model = part_of(state, "model")
-    name = model.get("_name") or model.get("arch")
-    found = ARCH_MODEL_REGISTRY.get(name) or MODEL_REGISTRY.get(name)
+    found = model_class(model)
     if not (isinstance(found, type) and issubclass(found, PairedModel)):
         raise AMIError(
-            f"{path} is a checkpoint of {name!r}, not a pair of networks (ami_transformer, ami_lstm): there is "
-            "nothing to take out of it; fairseq loads it as it is"
+            f"{path} is a checkpoint of {architecture(model)!r}, not a pair of networks (ami_transformer, ami_lstm): "
+            "there is nothing to take out of it; fairseq loads it as it is"
         )
     return found
 
 
 def languages(state: Dict[str, Any], direction: str) -> "tuple[str, str]":
     """Source and target language of one direction of the pair."""
-    model = part_of(state, "model")
-    pair = tuple(model["pair_languages"])
-    return pair if direction == "forward" else tuple(model.get("backward_languages") or pair[::-1])
+    source, target = languages_of(part_of(state, "model"))[direction]
+    return source, target
 
 
 def plain_state(state: Dict[str, Any], direction: str, path: str) -> Dict[str, Any]:
@@ -137,7 +135,8 @@ def network_settings(stored: Dict[str, Any], name: str) -> Dict[str, Any]:
 
 def _configuration(state: Dict[str, Any], direction: str) -> Dict[str, Any]:
     """fairseq's defaults, and the settings of the translation task in one direction."""
-    defaults = OmegaConf.to_container(OmegaConf.structured(FairseqConfig()), resolve=True, enum_to_str=True)
+    structure = OmegaConf.structured(FairseqConfig())
+    defaults: Any = OmegaConf.to_container(structure, resolve=True, enum_to_str=True)
     cfg = {name: defaults[name] for name in SECTIONS}
     cfg["common"]["seed"] = part_of(state, "common").get("seed", 1)
     cfg["dataset"]["max_tokens"] = HUB_MAX_TOKENS

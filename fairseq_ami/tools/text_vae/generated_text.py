@@ -6,12 +6,12 @@ from typing import Any, Callable, Dict, Iterable, Iterator, Optional, Sequence, 
 
 import torch
 
+from fairseq_ami.choices import JUDGED_DECODINGS
 from fairseq_ami.generation.latent_decoding import generate
 from fairseq_ami.random_streams import Stream, normal, stream_keys
-from fairseq_ami.tools.text_vae.likelihood import Progress
 from fairseq_ami.tools.text_vae.ngram_lm import KenLM, NGramError, NGramModel, Perplexity, write_sentences
+from fairseq_ami.types import Progress
 
-METHODS = {"greedy": "greedy", "sampled": "sample"}  # what generate() calls them
 MEASURES = ("fppl", "rppl", "rppl_closed")
 _AT_A_TIME = 1024  # sentences that are generated together
 
@@ -136,7 +136,7 @@ def sentences_from_prior(
 
     Args:
         model: a :class:`fairseq_ami.models.text_vae.TextVAE`.
-        decoding: a key of :data:`METHODS`.
+        decoding: a key of :data:`fairseq_ami.choices.JUDGED_DECODINGS`.
         count: how many sentences.
         max_len: the most words in one.
         seed: of z and of the sampled words; more sentences begin with the same ones.
@@ -150,5 +150,5 @@ def sentences_from_prior(
             stream_keys(seed, 0, stream, ids, 1).to(device) for stream in (Stream.EVAL_PRIOR, Stream.EVAL_WORDS)
         )
         z = normal(prior, 1, model.latent_dim)[:, 0]
-        for tokens in generate(model, z, max_len, METHODS[decoding], keys=words, batch_size=_AT_A_TIME):
+        for tokens in generate(model, z, max_len, JUDGED_DECODINGS[decoding], keys=words, batch_size=_AT_A_TIME):
             yield model.dictionary.string(tokens.tolist())

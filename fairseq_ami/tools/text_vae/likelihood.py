@@ -2,18 +2,17 @@
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Optional
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fairseq_ami.errors import AMIError
+from fairseq_ami.data.sentences import batches_by_length, check_lengths
 from fairseq_ami.metrics.latent import active_units, aggregate, critic_bounds, log_mean_exp, standard_normal_log_prob
 from fairseq_ami.modules import DiagonalGaussian
 from fairseq_ami.random_streams import Stream, normal, stream_keys
-
-Progress = Callable[[Iterable[Any], str], Iterable[Any]]
+from fairseq_ami.types import Progress
 
 
 @dataclass(frozen=True)
@@ -119,35 +118,8 @@ def _perplexity(total: float, tokens: int) -> float:
     return math.exp(nats) if nats < 700 else math.inf
 
 
-def check_lengths(model: Any, dataset: Any, max_tokens: int) -> None:
-    """Refuse sentences that could not be measured, rather than leaving them out of the averages.
-
-    Raises:
-        AMIError: names the first of them.
-    """
-    if len(dataset) == 0:
-        raise AMIError("there is no sentence to measure")
-    lengths = dataset.num_tokens_vec(_all(dataset))
-    limits = ((model.max_positions(), "the model's --max-target-positions"), (max_tokens, "--max-tokens"))
-    limit, name = min(limits)
-    too_long = (lengths > limit).nonzero()[0]
-    if len(too_long):
-        first = int(too_long[0])
-        raise AMIError(
-            f"{len(too_long)} sentences are longer than {name} ({limit}), the first of them in line "
-            f"{dataset[first]['id'] + 1} with {lengths[first]} tokens: "
-            + ("raise it" if name == "--max-tokens" else "leave them out of the data, or train a model for longer ones")
-        )
-
-
 def _all(dataset: Any) -> np.ndarray:
     return np.arange(len(dataset))
-
-
-def batches_by_length(dataset: Any, indices: np.ndarray, max_tokens: int) -> List[np.ndarray]:
-    """Indices of sentences in batches of similar length, sentences x longest sentence at most *max_tokens*."""
-    ordered = indices[dataset.num_tokens_vec(indices).argsort(kind="stable")]
-    return dataset.batch_by_size(ordered, max_tokens=max_tokens)
 
 
 def _device(model: Any) -> torch.device:

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable, Iterator, Optional
+from typing import IO, Iterable, Iterator, Optional, Union
 
 from fairseq_ami.errors import AMIError
 
@@ -166,7 +166,9 @@ def write_sentences(sentences: Iterable[str], path: str) -> str:
     return path
 
 
-def _run(command: "list[str]", stdin: object = subprocess.DEVNULL) -> "subprocess.CompletedProcess[str]":
+def _run(
+    command: "list[str]", stdin: "Union[int, IO[bytes]]" = subprocess.DEVNULL
+) -> "subprocess.CompletedProcess[str]":
     try:
         return subprocess.run(command, stdin=stdin, capture_output=True, text=True, errors="replace")
     except OSError as error:

@@ -10,14 +10,13 @@ import torch.nn.functional as F
 from fairseq.data import ListDataset
 from torch import Tensor
 
-from fairseq_ami.data.sentences import SentenceDataset
+from fairseq_ami.data.sentences import SentenceDataset, batches_by_length
 from fairseq_ami.errors import AMIError
 from fairseq_ami.modules import DiagonalGaussian
-from fairseq_ami.tools.text_vae.likelihood import batches_by_length
+from fairseq_ami.types import Progress
 
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 # rows of the data set that are compared with the queries at a time
 _ROWS = 10_000
 

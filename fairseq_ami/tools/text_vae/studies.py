@@ -6,13 +6,13 @@ from typing import Any, Dict, Iterable, List, Sequence, Tuple
 import torch
 from torch import Tensor
 
-from fairseq_ami.data.sentences import SentenceDataset
+from fairseq_ami.data.sentences import SentenceDataset, check_lengths
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.latent_decoding import DecodingOptions, generate
 from fairseq_ami.modules import DiagonalGaussian
 from fairseq_ami.random_streams import Stream, normal, stream_keys
-from fairseq_ami.tools.text_vae.likelihood import check_lengths
-from fairseq_ami.tools.text_vae.space import Progress, interpolate, nearest, posteriors, read_sentences
+from fairseq_ami.tools.text_vae.space import interpolate, nearest, posteriors, read_sentences
+from fairseq_ami.types import Progress
 
 # streams of the sampled words; those of the prior's sentences are vae-eval's
 
@@ -79,7 +79,8 @@ class LatentStudies:
         found = []
         for number, (first, last) in enumerate(pairs):
             ids = number * steps + torch.arange(steps)
-            texts = self._decode(interpolate(*means[number], steps), ids, 1, Stream.INTERPOLATED_WORDS)
+            one, other = means[number]
+            texts = self._decode(interpolate(one, other, steps), ids, 1, Stream.INTERPOLATED_WORDS)
             points = [{"weight": weight, "sentence": text} for weight, text in zip(weights, texts)]
             found.append({"from": first, "to": last, "steps": points})
         return found

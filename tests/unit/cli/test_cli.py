@@ -1,5 +1,6 @@
 """The `fairseq-ami` command itself: choice of the verb, exit codes, messages."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -20,10 +21,12 @@ def fake_verb(monkeypatch):
     """Puts a verb `fake-verb` in place whose `run` is the given function."""
 
     def install(run):
+        options = types.ModuleType("fairseq_ami.cli.options.fake_verb")
+        options.add_arguments = lambda parser: parser.add_argument("--number", type=int, default=0)
         module = types.ModuleType("fairseq_ami.cli.fake_verb")
-        module.add_arguments = lambda parser: parser.add_argument("--number", type=int, default=0)
         module.run = run
-        monkeypatch.setitem(sys.modules, module.__name__, module)
+        for part in (options, module):
+            monkeypatch.setitem(sys.modules, part.__name__, part)
         monkeypatch.setitem(cli.VERBS, "fake-verb", "a verb of the tests")
 
     return install
@@ -77,7 +80,8 @@ def test_help_lists_every_verb_without_importing_one(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("verb", cli.VERBS)
-def test_every_listed_verb_has_its_module(verb, capsys):
+def test_every_listed_verb_has_its_modules(verb, capsys):
+    assert callable(importlib.import_module(f"fairseq_ami.cli.{verb.replace('-', '_')}").run)
     with pytest.raises(SystemExit) as stop:
         cli.main([verb, "--help"])
     assert stop.value.code == 0
@@ -122,10 +126,8 @@ def test_a_reader_that_leaves_early_is_no_traceback(tmp_path):
     script.write_text(
         "import sys, types\n"
         "from fairseq_ami import cli\n"
-        "verb = types.ModuleType('fairseq_ami.cli.flood')\n"
-        "verb.add_arguments = lambda parser: None\n"
-        "verb.run = lambda args: print('x' * 1_000_000)\n"
-        "sys.modules[verb.__name__] = verb\n"
+        "verb = types.SimpleNamespace(add_arguments=lambda parser: None, run=lambda args: print('x' * 1_000_000))\n"
+        "sys.modules.update({'fairseq_ami.cli.flood': verb, 'fairseq_ami.cli.options.flood': verb})\n"
         "cli.VERBS['flood'] = 'writes a lot'\n"
         "sys.exit(cli.main(['flood']))\n"
     )

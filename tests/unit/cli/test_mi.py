@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from fairseq_ami import cli
+from fairseq_ami.choices import MI_ESTIMATORS
 from fairseq_ami.cli import mi
 from fairseq_ami.tools.information import estimation
-from fairseq_ami.tools.information.estimation import ESTIMATORS, EstimationSettings, estimate
+from fairseq_ami.tools.information.estimation import EstimationSettings, estimate
 
 QUICK = ["--hidden", "32", "--updates", "250", "--lr", "2e-3", "--cpu"]
 
@@ -48,7 +49,7 @@ def test_information_of_correlated_gaussians(save, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "4000 rows: 2800 to train, 600 to choose the update, 600 for the figure"
     table = {name: float(nats) for name, nats, *_ in (line.split("\t") for line in lines[3:])}
-    assert list(table) == list(ESTIMATORS)
+    assert list(table) == list(MI_ESTIMATORS)
     for name, nats in table.items():
         assert nats == pytest.approx(-math.log(1 - 0.81) / 2, abs=0.2), name
     assert f"log N = {math.log(600):.4f}" in "\n".join(lines)

@@ -47,7 +47,7 @@ def pieces(model, batch, noise):
 def negative_scores(model, features, z, kind="all"):
     """f of the true pairs and of the independent ones, by two loops."""
     n = len(z)
-    f = [[model.critic.pairs(features[i : i + 1], z[j : j + 1])[0] for j in range(n)] for i in range(n)]
+    f = [[model.critic(features[i : i + 1], z[j : j + 1])[0, 0] for j in range(n)] for i in range(n)]
     joint = torch.stack([f[i][i] for i in range(n)])
     marginal = [f[i][j] for i in range(n) for j in range(n) if (i != j if kind == "all" else j == (i + 1) % n)]
     return joint, torch.stack(marginal)

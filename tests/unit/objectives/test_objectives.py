@@ -20,7 +20,8 @@ from fairseq_ami.objectives import (
     token_log_likelihood,
     token_log_probs,
 )
-from fairseq_ami.objectives.adversarial import FAKE_LOSSES, mean_embedding
+from fairseq_ami.objectives.adversarial import FAKE_LOSSES, mean_embedding, words_of
+from fairseq_ami.objectives.likelihood import places_of, put
 
 BOS, PAD, EOS = 0, 1, 2
 NOT_WORDS = (PAD, EOS, BOS)
@@ -245,3 +246,20 @@ def test_label_smoothing_is_that_of_fairseqs_criterion(task, smoothing):
     assert [x.item() for x in got] == pytest.approx([x.item() for x in want])
     by_hand = -sum(torch.log_softmax(logits, -1)[i, j, target[i, j]].item() for i in range(2) for j in range(3 - i))
     assert got[1].item() == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_places_and_put_undo_each_other_also_in_the_gradient():
+    """Against a mask as an index, and masked_scatter."""
+    mask = torch.tensor([[True, False, True], [False, False, True]])
+    values = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    found = put(values, places_of(mask), mask.shape)
+    assert torch.equal(found, torch.zeros(2, 3).masked_scatter(mask, values)) and torch.equal(found[mask], values)
+    weight = torch.arange(6.0).view(2, 3)
+    (found * weight).sum().backward()
+    assert torch.equal(values.grad, weight[mask])
+
+
+def test_words_are_all_symbols_but_those_to_skip():
+    tokens = torch.tensor([[BOS, 3, PAD], [4, EOS, 3]])
+    assert words_of(tokens, NOT_WORDS).tolist() == [[False, True, False], [True, False, True]]
+    assert words_of(tokens, ()).all()

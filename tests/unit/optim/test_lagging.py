@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from fairseq_ami.optim.lagging import INNER, JOINT, OUTER, LaggingSchedule
+from fairseq_ami.optim.lagging import INNER, JOINT, OUTER, STEPPED, LaggingSchedule
 
 
 def update(schedule, loss=1.0, tokens=1.0, parts=1):
@@ -118,7 +118,7 @@ def test_the_end_comes_in_the_middle_of_an_inner_loop():
     update(schedule)
     validate(schedule, (0.4, 1))
     schedule.end_validation()
-    assert schedule.phase == JOINT and schedule.stepped == {"encoder", "decoder", "critic"}
+    assert schedule.phase == JOINT and STEPPED[schedule.phase] == {"encoder", "decoder", "critic"}
 
 
 def test_validations_within_the_interval_do_not_count():
@@ -137,9 +137,9 @@ def test_validations_within_the_interval_do_not_count():
 
 def test_who_steps():
     schedule = LaggingSchedule(limit=1)
-    assert schedule.phase == INNER and schedule.stepped == {"encoder"}
+    assert schedule.phase == INNER and STEPPED[schedule.phase] == {"encoder"}
     update(schedule)
-    assert schedule.phase == OUTER and schedule.stepped == {"decoder", "critic"}
+    assert schedule.phase == OUTER and STEPPED[schedule.phase] == {"decoder", "critic"}
 
 
 @pytest.mark.parametrize("steps", range(0, 14))

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from fairseq_ami.optim.running_statistics import RunningSlope, RunningStatistics
+from fairseq_ami.optim.running_statistics import RunningSlope, RunningStatistics, on_device
 
 
 def sums(*rewards):
@@ -119,3 +119,10 @@ def test_running_slope_by_hand():
     other = RunningSlope(0.75)
     other.load_state_dict(tracker.state_dict())
     assert other.slope("forward") == tracker.slope("forward")
+
+
+def test_sums_on_the_device_are_float64_whatever_they_were():
+    """Also a count beside them, of which float32 would lose the end."""
+    found = on_device((2**24 + 1, torch.tensor(0.5), torch.tensor(0.1, dtype=torch.float64)))
+    assert found.dtype == torch.float64 and found.tolist() == [2.0**24 + 1, 0.5, 0.1]
+    assert on_device((1, 2.5)).tolist() == [1.0, 2.5]

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the recipes of dialogue share. A recipe's script says `CORPUS=name`, sources this file, and calls a function.
 # Every setting can be set in the environment.
 set -euo pipefail
@@ -54,11 +55,11 @@ raw() {
 }
 
 prepare() {  # format, files of train, of valid, of test (a file a line) -> $BIN and word vectors
-  local train valid test
-  mapfile -t train <<< "$2"; mapfile -t valid <<< "$3"; mapfile -t test <<< "$4"
+  local train_files valid_files test_files
+  mapfile -t train_files <<< "$2"; mapfile -t valid_files <<< "$3"; mapfile -t test_files <<< "$4"
   # shellcheck disable=SC2086
-  [ -d "$BIN" ] || fairseq-ami dialog-prepare --format "$1" --train "${train[@]}" --valid "${valid[@]}" --test "${test[@]}" \
-    --destdir "$BIN" $PREPARE
+  [ -d "$BIN" ] || fairseq-ami dialog-prepare --format "$1" --train "${train_files[@]}" --valid "${valid_files[@]}" \
+    --test "${test_files[@]}" --destdir "$BIN" $PREPARE
   if [ -z "$VECTORS" ] && [ ! -s "$WORK/vectors.txt" ]; then
     python "$DIALOGUE/vectors.py" "$BIN/train.reply" "$WORK/vectors.txt"
   fi

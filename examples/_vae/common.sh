@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the recipes of the text VAEs share. A recipe's script says `CORPUS=name`, sources this file, and calls a function.
 # Every setting can be set in the environment.
 set -euo pipefail
@@ -59,13 +60,13 @@ check_row() { [[ " $ROWS " == *" $1 "* ]] || stop "there is no row '$1': choose 
 
 # rows that were named, or else all that have been trained
 trained() {
-  local row
+  local row rows=${*:-$ROWS}
   for row in "${@:-}"; do
     [ -n "$row" ] || continue
     check_row "$row"
     [ -s "$WORK/$row/checkpoint_best.pt" ] || stop "$row is not trained: there is no $WORK/$row/checkpoint_best.pt"
   done
-  for row in ${*:-$ROWS}; do [ ! -s "$WORK/$row/checkpoint_best.pt" ] || echo "$row"; done
+  for row in $rows; do [ ! -s "$WORK/$row/checkpoint_best.pt" ] || echo "$row"; done
 }
 
 train() {  # one row, up to MAX_EPOCH; called again it goes on where it stopped

@@ -1,0 +1,14 @@
+"""Names that options choose from, where what they name needs torch: ``--help`` must not wait for it.
+
+Registers of classes and functions stand with these; a test holds their keys to the names here.
+"""
+
+DIRECTIONS = ("forward", "backward")  # of a pair of networks: P(T|S), Q(S|T)
+CRITICS = ("separable", "bilinear", "concat")
+MI_ESTIMATORS = ("dv", "mine", "nwj", "tuba", "infonce", "js", "smile")  # of `fairseq-ami mi`
+DECODINGS = ("greedy", "sample", "beam")  # of a text VAE
+JUDGED_DECODINGS = {"greedy": "greedy", "sampled": "sample"}  # what tables call them -> one of DECODINGS
+RERANKING_SCORES = ("per-token", "sum")
+TOKENIZERS = ("moses", "space")  # that an exported folder can record
+DIALOGUE_FORMATS = ("parlai", "dailydialog", "tsv")
+SPLITS = ("train", "valid", "test")
