@@ -1,5 +1,6 @@
 """``ami_minimax``: the objective of each phase of the game (AMI equations 4, 10 to 13, 15, 20)."""
 
+import logging
 from typing import Callable, Dict, FrozenSet, List, Optional, Tuple
 
 import torch
@@ -39,6 +40,8 @@ from fairseq_ami.objectives import (
 from fairseq_ami.rewards import parse_rewards
 from fairseq_ami.schedules import PRETRAIN
 from fairseq_ami.types import Batch, Log, PairTask, Weights
+
+logger = logging.getLogger(__name__)
 
 MIN_REWARD_STD = 0.01  # nats, per token or per sentence as the reward is
 
@@ -85,11 +88,29 @@ class AMIMinimax(FairseqCriterion):
                 "--baseline leave-one-out compares the samples of a source with one another: pass --num-samples 2 or "
                 "more, or --baseline running-mean"
             )
+        if str(cfg.policy_loss) == "minimum-risk" and game.samples:
+            self._check_minimum_risk()
+        elif cfg.risk_alpha != AMIMinimaxConfig.risk_alpha:
+            raise AMIError("--risk-alpha belongs to --policy-loss minimum-risk")
         if cfg.sample_temperature <= 0 or not 0 < cfg.sample_topp <= 1 or cfg.sample_topk < 0:
             raise AMIError("--sample-temperature must be positive, --sample-topp in (0, 1], --sample-topk 0 or more")
         if str(cfg.sampler) == "teacher-forced" and (cfg.sample_topk or cfg.sample_topp < 1):
             raise AMIError("--sample-topk and --sample-topp belong to --sampler ancestral")
         self._check_parts()
+
+    def _check_minimum_risk(self) -> None:
+        cfg = self.cfg
+        if cfg.num_samples < 2:
+            raise AMIError(
+                "--policy-loss minimum-risk compares the samples of a source with one another: pass --num-samples 2 or "
+                "more"
+            )
+        if str(cfg.sampler) == "teacher-forced":
+            raise AMIError("--policy-loss minimum-risk needs samples that differ: pass --sampler ancestral")
+        if str(cfg.baseline) != str(AMIMinimaxConfig.baseline):
+            raise AMIError("--baseline has no effect with --policy-loss minimum-risk: leave it out")
+        if not cfg.risk_alpha > 0:
+            raise AMIError("--risk-alpha must be positive: at 0 all samples count alike")
 
     def _check_parts(self) -> None:
         """Refuse what is asked of a part that this game does not have: it would have no effect."""
@@ -101,6 +122,9 @@ class AMIMinimax(FairseqCriterion):
             "--real-weight": cfg.real_weight is not None and "backward" not in game.players,
             "--adversarial-weight": cfg.adversarial_weight is not None and not critic_sees_samples,
             "--infomax-weight": cfg.infomax_weight != 0 and not critic_sees_samples,
+            "--anchor-weight": cfg.anchor_weight != 0 and not game.samples,
+            "--reward-length neutral": str(cfg.reward_length) == "neutral" and not game.samples,
+            "--policy-loss minimum-risk": str(cfg.policy_loss) == "minimum-risk" and not game.samples,
         }
         for flag in (flag for flag, holds in without_effect.items() if holds):
             raise AMIError(f"{flag} has no effect with --objective {cfg.objective}: leave it out")
@@ -124,6 +148,7 @@ class AMIMinimax(FairseqCriterion):
             AMIError: with what to pass.
         """
         cfg = self.cfg
+        self._check_backward(model)
         if cfg.infomax_weight and model.infomax is None:
             raise AMIError("--infomax-weight needs the heads of the backward network: pass --infomax-dim as well")
         alike = str(cfg.sampler) == "teacher-forced" and not self._noise(model)
@@ -132,6 +157,21 @@ class AMIMinimax(FairseqCriterion):
                 "--sampler teacher-forced without latent noise draws the same T' every time, and --baseline "
                 "leave-one-out would leave no reward at all: pass --baseline running-mean"
             )
+        if str(cfg.policy_loss) == "minimum-risk" and self._noise(model):
+            raise AMIError(
+                "--policy-loss minimum-risk needs samples of one distribution, and each has a latent noise of its own: "
+                "pass --no-latent-noise"
+            )
+
+    def _check_backward(self, model: PairedModel) -> None:
+        """Whether the backward network is there when it takes part."""
+        takes_part = "backward" in self.game.players or (self.game.samples and self.rewards.need_backward)
+        if takes_part and model.backward_model is None:
+            asks = "backward" in self.game.players
+            what = f"--objective {self.cfg.objective}" if asks else "--reward log-q or infomax"
+            raise AMIError(f"{what} needs the backward network: leave --no-backward-network out")
+        if not takes_part and model.backward_model is not None:
+            logger.info("the backward network takes no part in this game: --no-backward-network saves its memory")
 
     @property
     def players(self) -> FrozenSet[str]:
@@ -262,9 +302,13 @@ class AMIMinimax(FairseqCriterion):
         """Baseline and scale. Statistics of earlier updates only: an update without those that it needs
         gathers them and learns nothing, instead of coupling the samples of a batch."""
         step, running = turn.step, str(self.cfg.baseline) == "running-mean"
-        if running and step.reward_mean is None:
+        no_slope = str(self.cfg.reward_length) == "neutral" and step.length_slope is None
+        if no_slope or (running and step.reward_mean is None):
             return torch.zeros_like(rewards)
-        found = advantages(rewards, step.reward_mean if running else None)
+        if str(self.cfg.policy_loss) == "minimum-risk":
+            found = within_source(rewards)  # the same for the gradient, and small numbers
+        else:
+            found = advantages(rewards, step.reward_mean if running else None)
         turn.log.update(advantage_sum=found.double().sum(), advantage_square=found.double().pow(2).sum())
         kind = str(self.cfg.reward_scale)
         if kind == "none":

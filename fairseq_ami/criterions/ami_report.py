@@ -1,7 +1,7 @@
 """Sums from the criterion -> ratios in fairseq's logs."""
 
 import math
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from fairseq import utils
 from fairseq.logging import metrics
@@ -24,10 +24,12 @@ RATIOS: Dict[str, Tuple[str, str]] = {
     "length_ratio": ("sample_tokens", "sample_reference_tokens"),
     "cut_samples": ("sample_cut", "sample_rows"),
     "noise_norm": ("noise_norm_sum", "sample_rows"),
+    "anchor_divergence": ("anchor_divergence", "reward_count"),  # log P - log P0 per symbol of T'
 }
 
 # the same of the rewards, which are K log Q in forward updates and log Q in noise updates: named by phase
 REWARDED = ("forward", "noise")
+WITHIN = "_within"  # ends the key of a reward's sum of squares within sources
 REWARD_RATIOS = {"reward": ("reward_sum", "reward_count"), "baseline": ("baseline_sum", "reward_count")}
 
 
@@ -54,7 +56,20 @@ def log_metrics(logs: List[Dict[str, Any]]) -> None:
             mean = total[f"{name}_sum"] / count
             variance = max(total[f"{name}_square"] / count - mean**2, 0.0)
             metrics.log_scalar(f"{name}_std_{phase}", math.sqrt(variance), count, round=4)
+    _log_named_rewards(total, phase)
     if {"backward_nll_fake", "backward_nll_real"} <= total.keys() and "log_q_tokens" in total:
         metrics.log_derived(
             "nll_gap", lambda meters: round(meters["backward_nll_fake"].avg - meters["backward_nll_real"].avg, 4)
         )
+
+
+def _log_named_rewards(total: Dict[str, float], phase: Optional[str]) -> None:
+    """Of each reward its mean, and its standard deviation between the means of sources and within sources."""
+    for label in [key[: -len(WITHIN)] for key in total if key.endswith(WITHIN)]:
+        count = total[f"{label}_count"]
+        if count > 0:
+            mean, within = total[f"{label}_sum"] / count, total[f"{label}{WITHIN}"] / count
+            between = max(total[f"{label}_square"] / count - mean**2 - within, 0.0)
+            metrics.log_scalar(f"{label}_{phase}", mean, count, round=4)
+            metrics.log_scalar(f"{label}_between_{phase}", math.sqrt(between), count, round=4)
+            metrics.log_scalar(f"{label}_within_{phase}", math.sqrt(within), count, round=4)

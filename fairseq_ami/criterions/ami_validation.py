@@ -33,7 +33,7 @@ def evaluate_pair(
     T' is drawn from P(.|S) without latent noise, one sample a source.
 
     Args:
-        model: the pair, in eval mode.
+        model: the pair, in eval mode. Without a backward network there is the forward one's likelihood only.
         sample, reverse: the batch in both directions.
         sampling: None leaves the bound out.
         multiplier: K(T') of a rollout.
@@ -46,6 +46,8 @@ def evaluate_pair(
     """
     nll = -model.log_likelihood(model.forward_model, sample["net_input"], sample["target"]).sum()
     log["valid_nll"] = nll
+    if model.backward_model is None:
+        return nll, sample["ntokens"]
     real = model.log_likelihood(model.backward_model, reverse["net_input"], reverse["target"])
     log["backward_nll_real"] = -real.sum()
     log["backward_nll_real_tokens"] = reverse["ntokens"]

@@ -125,9 +125,11 @@ def _ancestral(
 
 
 def _longest(model: PairedModel, network: Any, settings: SamplerSettings) -> int:
-    """Symbols of the longest sample: *network* must be able to write it, the other one to read it."""
+    """Symbols of the longest sample: *network* must be able to write it, the other one, if any, to read it."""
     reader = model.backward_model if network is model.forward_model else model.forward_model
-    limits = [network.decoder.max_positions() - 1, reader.encoder.max_positions()]
+    limits = [network.decoder.max_positions() - 1]
+    if reader is not None:
+        limits.append(reader.encoder.max_positions())
     if settings.longest is not None:
         limits.append(settings.longest)
     return max(1, int(min(limits)))

@@ -83,7 +83,7 @@ class AMIDialog(AMITranslation):
             )
         model = super().build_model(cfg, from_checkpoint)
         self._source_limit = int(min(self._source_limit, model.max_positions()[0]))
-        if isinstance(model, PairedModel):
+        if isinstance(model, PairedModel) and model.backward_model is not None:
             reads, writes = map(min, self._backward_limits, model.backward_model.max_positions())
             self._backward_limits = (int(reads), int(writes))
         if self.cfg.eval_replies and not from_checkpoint:
