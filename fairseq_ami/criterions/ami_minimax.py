@@ -43,6 +43,7 @@ from fairseq_ami.types import Batch, Log, PairTask, Weights
 
 logger = logging.getLogger(__name__)
 
+SOURCES_SHOWN = 3  # of a batch whose samples are asked for
 MIN_REWARD_STD = 0.01  # nats, per token or per sentence as the reward is
 
 
@@ -259,10 +260,14 @@ class AMIMinimax(FairseqCriterion):
     def _policy_term(self, turn: Turn, use_multiplier: bool) -> Tuple[Tensor, Rollout]:
         """The loss of the rewards, summed over sources, averaged over the samples of each."""
         rollout = roll_out(turn.model, turn.batch, self.sampling, turn.step.update, self._noise(turn.model), score=True)
-        rewards = self._shaped(turn, rollout, self.rewards(turn, rollout, use_multiplier))
+        plain, parts = self.rewards(turn, rollout, use_multiplier)
+        rewards = self._shaped(turn, rollout, plain)
         self._log_rewards(turn, rewards)
         turn.log.update(sample_sums(rollout, turn.batch, self.sampling))
         advantage = self._advantages(turn, rewards)
+        if turn.step.shown is not None:
+            told = {"reward": rewards, **parts, "advantage": advantage}
+            turn.step.shown.extend(self.rewards.shown(turn, rollout, told, SOURCES_SHOWN - len(turn.step.shown)))
         if str(self.cfg.policy_loss) == "reinforce":
             return policy_loss(rollout.log_prob, advantage).sum(), rollout
         distinct = first_of_its_kind(rollout.samples.tokens, self.sampling.num_samples)

@@ -1,6 +1,6 @@
 """What the forward network and the noise are rewarded for: a weighted sum of rewards by name."""
 
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -85,8 +85,11 @@ class Rewards:
         return [name for name in self.weights if name in NEED_REFERENCES]
 
     @torch.no_grad()
-    def __call__(self, turn: Turn, rollout: Rollout, use_multiplier: bool) -> Tensor:
-        """The reward of each sample, shape (batch, k).
+    def __call__(self, turn: Turn, rollout: Rollout, use_multiplier: bool) -> Tuple[Tensor, Dict[str, Tensor]]:
+        """Score the samples.
+
+        Returns:
+            The reward of each sample, shape (batch, k), and the rewards by name before they are weighed.
 
         Raises:
             AMIError: a function of a user's own fails, or gives something else than one finite number per sample.
@@ -95,6 +98,7 @@ class Rewards:
         if self.of_text:
             source, target = turn.batch["net_input"]["src_tokens"], turn.batch.get("target")
             sampled = self.reader.read(source, rollout.samples.tokens, target)
+        parts: Dict[str, Tensor] = {}
         total = torch.zeros(self._shape(turn, rollout), device=rollout.samples.tokens.device)
         for name, weight in self.weights.items():
             if name in self.of_text:
@@ -102,8 +106,33 @@ class Rewards:
             else:
                 values = self._of_networks[name](turn, rollout, use_multiplier).to(total.device)
             self._log(turn.log, self.labels[name], values)
-            total = total + weight * values
-        return total
+            total, parts[name] = total + weight * values, values
+        return total, parts
+
+    def shown(self, turn: Turn, rollout: Rollout, values: Dict[str, Tensor], count: int) -> List[Dict[str, Any]]:
+        """The first *count* sources as text, each with its reference and its samples.
+
+        Args:
+            values: what is told about each sample, shape (batch, k) each.
+        """
+        batch, (rows, k) = turn.batch, self._shape(turn, rollout)
+        rows = min(rows, count)
+        target = batch["target"][:rows] if "target" in batch else None
+        read = self.reader.read(batch["net_input"]["src_tokens"][:rows], rollout.samples.tokens[: rows * k], target)
+        told = {name: numbers[:rows].flatten().tolist() for name, numbers in values.items()}
+        samples = [
+            {"text": text, **{name: numbers[i] for name, numbers in told.items()}}
+            for i, text in enumerate(read.outputs)
+        ]
+        return [
+            {
+                "id": int(batch["id"][row]),
+                "source": read.sources[row * k],
+                "reference": None if read.references is None else read.references[row * k],
+                "samples": samples[row * k : (row + 1) * k],
+            }
+            for row in range(rows)
+        ]
 
     @staticmethod
     def _shape(turn: Turn, rollout: Rollout) -> Tuple[int, int]:

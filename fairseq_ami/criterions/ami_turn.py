@@ -1,7 +1,7 @@
 """One turn of the game: a batch in one phase, with what the terms need to know and what they leave for the logs."""
 
 from dataclasses import dataclass, field
-from typing import Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import torch
 from fairseq.data import Dictionary
@@ -23,6 +23,7 @@ class Step:
         advantage_std: running standard deviation of what the baseline leaves of them, None before the first.
         length_slope: reward per symbol of a sample, of a running regression; None before the first.
         anchor: weights of the forward network at the start of the game; None without an anchor.
+        shown: receives a few sources with their samples and rewards; None where nobody looks.
     """
 
     phase: str
@@ -32,6 +33,7 @@ class Step:
     advantage_std: Optional[float] = None
     length_slope: Optional[float] = None
     anchor: Optional[Weights] = None
+    shown: Optional[List[Dict[str, Any]]] = None
 
 
 @dataclass(frozen=True)

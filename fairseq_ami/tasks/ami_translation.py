@@ -24,6 +24,7 @@ from fairseq_ami.schedules import PLAYERS, PRETRAIN, PhaseSchedule, parse_phase_
 from fairseq_ami.training import patience, start
 from fairseq_ami.training.phased_task import PhasedTask
 from fairseq_ami.training.refused import OWN_RATES
+from fairseq_ami.training.sample_log import SampleLog, SampleLogSettings
 from fairseq_ami.training.settings import RunSettings, check_settings
 from fairseq_ami.types import Batch, Log
 
@@ -43,7 +44,7 @@ REMEDIES = {
 
 
 @dataclass
-class AMITranslationConfig(TranslationConfig, RunSettings):
+class AMITranslationConfig(TranslationConfig, SampleLogSettings, RunSettings):
     pretrain_updates: int = field(
         default=0, metadata={"help": "updates of maximum likelihood on both networks before anything else"}
     )
@@ -82,6 +83,7 @@ class AMITranslation(PhasedTask, TranslationTask):
         self._forward_updates_seen = -1
         self._asked: Optional[NumberedSentences] = None  # what fairseq-interactive decodes
         self._asked_before = 0
+        self._sample_log = SampleLog(cfg.log_samples, cfg.save_dir)
 
     # ------------------------------------------------------------------ what another kind of data changes
 
@@ -204,8 +206,15 @@ class AMITranslation(PhasedTask, TranslationTask):
         return PhaseSchedule.movers(phase)
 
     def _before_loss(self, optimizer: AMIPhased, model: PairedModel, sample: Batch, phase: str) -> None:
+        anchored = self._criterion.cfg.anchor_weight != 0
+        begun = any(count for name, count in optimizer.counts.items() if name != PRETRAIN)
+        if anchored and begun and optimizer.origin is None:
+            raise AMIError(
+                "--anchor-weight: the run to resume was started without it, and where its game began is not kept: "
+                "start a new run from its checkpoint with --restore-file, --reset-optimizer and another --save-dir"
+            )
         if phase != PRETRAIN:
-            optimizer.capture_anchor(forward=self._criterion.cfg.anchor_weight != 0)
+            optimizer.capture_anchor(forward=anchored)
         if self._to_check:
             start.check_networks(model, self._criterion, sample, self._to_check)
             self._to_check = ()
@@ -221,9 +230,11 @@ class AMITranslation(PhasedTask, TranslationTask):
             advantage_std=advantages.std(phase) if advantages.ready(phase) else None,
             length_slope=optimizer.trackers[LENGTHS].slope(phase) if LENGTHS in optimizer.trackers else None,
             anchor=optimizer.origin if self._criterion.cfg.anchor_weight != 0 else None,
+            shown=self._sample_log.collect(update_num),
         )
 
     def _track(self, optimizer: AMIPhased, phase: str, log: Log) -> None:
+        self._sample_log.flush(phase)
         for name, tracker in REWARD_TRACKERS.items():
             if f"{name}_square" in log:
                 sums = (log["reward_count"], log[f"{name}_sum"], log[f"{name}_square"])
