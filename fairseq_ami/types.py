@@ -8,6 +8,7 @@ from typing_extensions import NotRequired
 
 Weights = List[Tensor]  # of a network, in the order of its parameters
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]  # (items, what is done) -> the items, with a bar
+UNLABELLED = "unlabelled_"  # begins the names of what sentences without references leave in a log
 Log = Dict[str, Any]  # sums to log: numbers, or tensors of shape ()
 
 
@@ -33,8 +34,9 @@ class Batch(TypedDict):
         nsentences: number of sentences.
         ntokens: number of target tokens.
         net_input: what the network reads.
-        target: what it writes, shape (batch, target length), padded.
+        target: what it writes, shape (batch, target length), padded; None of sentences without references.
         reverse: in dialogue the batch of the backward network.
+        unlabelled: a batch of sentences without references, which comes along.
         context: in a reverse batch what is read before each sentence, shape (batch, context length).
         source_limit: in a reverse batch the most symbols of context and sentence together.
     """
@@ -45,6 +47,7 @@ class Batch(TypedDict):
     net_input: NetInput
     target: Tensor
     reverse: NotRequired["Batch"]
+    unlabelled: NotRequired["Batch"]
     context: NotRequired[Tensor]
     source_limit: NotRequired[int]
 

@@ -81,6 +81,16 @@ class AMIMinimaxConfig(FairseqDataclass):
     risk_alpha: float = field(
         default=0.005, metadata={"help": "sharpness of the samples' probabilities under --policy-loss minimum-risk"}
     )
+    unlabelled_weight: float = field(
+        default=1.0, metadata={"help": "weight of the sentences of --unlabelled, in both phases that use them"}
+    )
+    unlabelled_backward: ChoiceEnum(["cooperative", "off"]) = field(
+        default="cooperative",
+        metadata={
+            "help": "what the backward network learns from (S, T') of --unlabelled: cooperative, log Q(S|T') as in "
+            "back-translation; off, nothing. It never learns to distrust them: no real pair would contradict it"
+        },
+    )
     sampler: ChoiceEnum(["ancestral", "teacher-forced"]) = field(
         default="ancestral",
         metadata={"help": "how T' is made: drawn word by word, or the likeliest word after each prefix of T"},

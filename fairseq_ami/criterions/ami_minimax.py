@@ -1,12 +1,14 @@
 """``ami_minimax``: the objective of each phase of the game (AMI equations 4, 10 to 13, 15, 20)."""
 
 import logging
-from typing import Callable, Dict, FrozenSet, List, Optional, Tuple
+from contextlib import contextmanager
+from typing import Callable, Dict, FrozenSet, Iterator, List, Optional, Tuple
 
 import torch
 from fairseq.criterions import FairseqCriterion, register_criterion
 from torch import Tensor
 
+from fairseq_ami.criterions.ami_checks import check_model, check_settings, reward_weights
 from fairseq_ami.criterions.ami_config import AMIMinimaxConfig
 from fairseq_ami.criterions.ami_games import GAMES
 from fairseq_ami.criterions.ami_infomax import sentence_information
@@ -15,7 +17,6 @@ from fairseq_ami.criterions.ami_rewards import CosineMultiplier, Rewards
 from fairseq_ami.criterions.ami_turn import Step, Turn
 from fairseq_ami.criterions.ami_validation import evaluate_pair
 from fairseq_ami.data import reverse_sample
-from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.policy import Policy
 from fairseq_ami.generation.rollout import (
     Rollout,
@@ -37,9 +38,8 @@ from fairseq_ami.objectives import (
     within_source,
     without_length,
 )
-from fairseq_ami.rewards import parse_rewards
 from fairseq_ami.schedules import PRETRAIN
-from fairseq_ami.types import Batch, Log, PairTask, Weights
+from fairseq_ami.types import UNLABELLED, Batch, Log, PairTask, Weights
 
 logger = logging.getLogger(__name__)
 
@@ -59,12 +59,12 @@ class AMIMinimax(FairseqCriterion):
         super().__init__(task)
         self.cfg = cfg
         self.game = GAMES[str(cfg.objective)]
-        self._check()
+        check_settings(cfg, self.game, bool(getattr(task.cfg, "unlabelled", None)))
         target = task.target_dictionary
         self.pad, self.eos = target.pad(), target.eos()
         self.not_words = (target.pad(), target.eos(), target.bos())
         self.multiplier = CosineMultiplier(task, self.not_words, cfg.center_cosine)
-        self.rewards = Rewards(self._reward_weights(), cfg, task, self.multiplier, self.pad, self.not_words)
+        self.rewards = Rewards(reward_weights(cfg, self.game), cfg, task, self.multiplier, self.pad, self.not_words)
         banned = (target.pad(), target.bos(), *getattr(task, "separators", ()))
         policy = Policy(banned, cfg.sample_temperature, cfg.sample_topk, cfg.sample_topp)
         self.sampling = SamplerSettings(
@@ -80,99 +80,13 @@ class AMIMinimax(FairseqCriterion):
             "backward": self._backward_phase,
         }
 
-    def _check(self) -> None:
-        cfg, game = self.cfg, self.game
-        if cfg.num_samples < 1:
-            raise AMIError("--num-samples must be at least 1")
-        if str(cfg.baseline) == "leave-one-out" and cfg.num_samples < 2 and game.samples:
-            raise AMIError(
-                "--baseline leave-one-out compares the samples of a source with one another: pass --num-samples 2 or "
-                "more, or --baseline running-mean"
-            )
-        if str(cfg.policy_loss) == "minimum-risk" and game.samples:
-            self._check_minimum_risk()
-        elif cfg.risk_alpha != AMIMinimaxConfig.risk_alpha:
-            raise AMIError("--risk-alpha belongs to --policy-loss minimum-risk")
-        if cfg.sample_temperature <= 0 or not 0 < cfg.sample_topp <= 1 or cfg.sample_topk < 0:
-            raise AMIError("--sample-temperature must be positive, --sample-topp in (0, 1], --sample-topk 0 or more")
-        if str(cfg.sampler) == "teacher-forced" and (cfg.sample_topk or cfg.sample_topp < 1):
-            raise AMIError("--sample-topk and --sample-topp belong to --sampler ancestral")
-        self._check_parts()
-
-    def _check_minimum_risk(self) -> None:
-        cfg = self.cfg
-        if cfg.num_samples < 2:
-            raise AMIError(
-                "--policy-loss minimum-risk compares the samples of a source with one another: pass --num-samples 2 or "
-                "more"
-            )
-        if str(cfg.sampler) == "teacher-forced":
-            raise AMIError("--policy-loss minimum-risk needs samples that differ: pass --sampler ancestral")
-        if str(cfg.baseline) != str(AMIMinimaxConfig.baseline):
-            raise AMIError("--baseline has no effect with --policy-loss minimum-risk: leave it out")
-        if not cfg.risk_alpha > 0:
-            raise AMIError("--risk-alpha must be positive: at 0 all samples count alike")
-
-    def _check_parts(self) -> None:
-        """Refuse what is asked of a part that this game does not have: it would have no effect."""
-        cfg, game = self.cfg, self.game
-        critic_sees_samples = game.samples and "backward" in game.players
-        without_effect = {
-            "--cosine-multiplier backward": not game.multiplier and str(cfg.cosine_multiplier) == "backward",
-            "--fake-loss": not game.adversarial and str(cfg.fake_loss) != str(AMIMinimaxConfig.fake_loss),
-            "--real-weight": cfg.real_weight is not None and "backward" not in game.players,
-            "--adversarial-weight": cfg.adversarial_weight is not None and not critic_sees_samples,
-            "--infomax-weight": cfg.infomax_weight != 0 and not critic_sees_samples,
-            "--anchor-weight": cfg.anchor_weight != 0 and not game.samples,
-            "--reward-length neutral": str(cfg.reward_length) == "neutral" and not game.samples,
-            "--policy-loss minimum-risk": str(cfg.policy_loss) == "minimum-risk" and not game.samples,
-        }
-        for flag in (flag for flag, holds in without_effect.items() if holds):
-            raise AMIError(f"{flag} has no effect with --objective {cfg.objective}: leave it out")
-
-    def _reward_weights(self) -> Dict[str, float]:
-        """Reward -> weight: of ``--reward``, else of the game; ``--infomax-weight`` adds its own."""
-        cfg, game = self.cfg, self.game
-        if cfg.reward is not None and not game.samples:
-            raise AMIError(f"--reward has no effect with --objective {cfg.objective}: leave it out")
-        if cfg.reward is None and game.rewards == ():
-            raise AMIError(f"--objective {cfg.objective} needs --reward, such as --reward chrf")
-        weights = parse_rewards(cfg.reward) if cfg.reward is not None else {name: 1.0 for name in game.rewards or ()}
-        if cfg.infomax_weight:
-            weights.setdefault("infomax", cfg.infomax_weight)
-        return weights
-
     def check_model(self, model: PairedModel) -> None:
         """Refuse settings that *model* has no part for, before the first update.
 
         Raises:
             AMIError: with what to pass.
         """
-        cfg = self.cfg
-        self._check_backward(model)
-        if cfg.infomax_weight and model.infomax is None:
-            raise AMIError("--infomax-weight needs the heads of the backward network: pass --infomax-dim as well")
-        alike = str(cfg.sampler) == "teacher-forced" and not self._noise(model)
-        if alike and self.game.samples and str(cfg.baseline) == "leave-one-out":
-            raise AMIError(
-                "--sampler teacher-forced without latent noise draws the same T' every time, and --baseline "
-                "leave-one-out would leave no reward at all: pass --baseline running-mean"
-            )
-        if str(cfg.policy_loss) == "minimum-risk" and self._noise(model):
-            raise AMIError(
-                "--policy-loss minimum-risk needs samples of one distribution, and each has a latent noise of its own: "
-                "pass --no-latent-noise"
-            )
-
-    def _check_backward(self, model: PairedModel) -> None:
-        """Whether the backward network is there when it takes part."""
-        takes_part = "backward" in self.game.players or (self.game.samples and self.rewards.need_backward)
-        if takes_part and model.backward_model is None:
-            asks = "backward" in self.game.players
-            what = f"--objective {self.cfg.objective}" if asks else "--reward log-q or infomax"
-            raise AMIError(f"{what} needs the backward network: leave --no-backward-network out")
-        if not takes_part and model.backward_model is not None:
-            logger.info("the backward network takes no part in this game: --no-backward-network saves its memory")
+        check_model(self.cfg, self.game, self.game.samples and self.rewards.need_backward, model)
 
     @property
     def players(self) -> FrozenSet[str]:
@@ -221,6 +135,10 @@ class AMIMinimax(FairseqCriterion):
             use_multiplier = self.game.multiplier and str(self.cfg.cosine_multiplier) == "both"
             term, _ = self._policy_term(turn, use_multiplier)
             loss = loss + self.cfg.policy_weight * term
+            with self._unlabelled(turn) as other:
+                if other is not None:
+                    term, _ = self._policy_term(other, use_multiplier=False)
+                    loss = loss + self.cfg.policy_weight * self.cfg.unlabelled_weight * term
         return loss, turn.batch["ntokens"]
 
     def _noise_phase(self, turn: Turn) -> Tuple[Tensor, int]:
@@ -237,13 +155,26 @@ class AMIMinimax(FairseqCriterion):
         if self.real_weight != 0:
             loss = loss + self.real_weight * self._likelihood(turn, "backward")
         if self.fake_weight != 0:
-            with torch.no_grad():
-                noise = self._noise(turn.model)
-                rollout = roll_out(turn.model, turn.batch, self.sampling, turn.step.update, noise, score=False)
-            loss = loss + self.fake_weight * self._fake_term(turn, rollout)
+            loss = loss + self.fake_weight * self._fake_term(turn, self.game.adversarial)
+        if str(self.cfg.unlabelled_backward) == "cooperative":
+            with self._unlabelled(turn) as other:
+                if other is not None:
+                    loss = loss + self.cfg.unlabelled_weight * self._fake_term(other, adversarial=False)
         return loss, turn.reverse["ntokens"]
 
     # ------------------------------------------------------------------ terms
+
+    @contextmanager
+    def _unlabelled(self, turn: Turn) -> Iterator[Optional[Turn]]:
+        """The turn of the sentences without references, whose sums are logged under names of their own; None without
+        such sentences. They are weighed against the tokens of the pairs."""
+        batch = turn.batch.get("unlabelled")
+        if batch is None or turn.step.unlabelled is None:
+            yield None
+            return
+        log: Log = {}
+        yield Turn(turn.model, batch, reverse_sample(batch, self.pad, self.eos), turn.step.unlabelled, log)
+        turn.log.update({UNLABELLED + name: value for name, value in log.items()})
 
     def _likelihood(self, turn: Turn, direction: str) -> Tensor:
         """Label-smoothed negative log-likelihood of real pairs under one of the networks, summed."""
@@ -322,11 +253,14 @@ class AMIMinimax(FairseqCriterion):
         # rewards that hardly differ tell nothing: no large scale for them
         return torch.zeros_like(rewards) if scale is None else found / max(scale, MIN_REWARD_STD)
 
-    def _fake_term(self, turn: Turn, rollout: Rollout) -> Tensor:
+    def _fake_term(self, turn: Turn, adversarial: bool) -> Tensor:
         """What the backward network learns from sampled pairs, summed over sources, averaged over samples."""
         k, reverse = self.sampling.num_samples, turn.reverse
+        with torch.no_grad():
+            noise = self._noise(turn.model)
+            rollout = roll_out(turn.model, turn.batch, self.sampling, turn.step.update, noise, score=False)
         log_q = backward_log_likelihood(turn.model, rollout.samples.tokens, reverse, self.pad)
-        if self.game.adversarial:
+        if adversarial:
             mask = reverse["target"].ne(self.pad).repeat_interleave(k, 0)
             terms = fake_loss(log_q, mask, str(self.cfg.fake_loss), self.cfg.fake_margin)
             if str(self.cfg.cosine_multiplier) != "none":

@@ -12,7 +12,7 @@ from fairseq_ami.generation.rollout import Rollout, backward_log_likelihood
 from fairseq_ami.models.paired import PairedModel
 from fairseq_ami.modules import dropout_off
 from fairseq_ami.objectives import average_word, cosine_multiplier, within_source
-from fairseq_ami.rewards import NEED_REFERENCES, NETWORK_REWARDS, Sampled, TextReader, text_reward
+from fairseq_ami.rewards import NETWORK_REWARDS, Sampled, TextReader, text_reward
 from fairseq_ami.types import Batch, Log, PairTask
 
 
@@ -79,11 +79,6 @@ class Rewards:
         """Whether the backward network has a say."""
         return bool({"log-q", "infomax"} & set(self.weights))
 
-    @property
-    def need_references(self) -> List[str]:
-        """The rewards that compare with a reference."""
-        return [name for name in self.weights if name in NEED_REFERENCES]
-
     @torch.no_grad()
     def __call__(self, turn: Turn, rollout: Rollout, use_multiplier: bool) -> Tuple[Tensor, Dict[str, Tensor]]:
         """Score the samples.
@@ -96,7 +91,7 @@ class Rewards:
         """
         sampled: Optional[Sampled] = None
         if self.of_text:
-            source, target = turn.batch["net_input"]["src_tokens"], turn.batch.get("target")
+            source, target = turn.batch["net_input"]["src_tokens"], turn.batch["target"]
             sampled = self.reader.read(source, rollout.samples.tokens, target)
         parts: Dict[str, Tensor] = {}
         total = torch.zeros(self._shape(turn, rollout), device=rollout.samples.tokens.device)
@@ -117,7 +112,7 @@ class Rewards:
         """
         batch, (rows, k) = turn.batch, self._shape(turn, rollout)
         rows = min(rows, count)
-        target = batch["target"][:rows] if "target" in batch else None
+        target = None if batch["target"] is None else batch["target"][:rows]
         read = self.reader.read(batch["net_input"]["src_tokens"][:rows], rollout.samples.tokens[: rows * k], target)
         told = {name: numbers[:rows].flatten().tolist() for name, numbers in values.items()}
         samples = [
@@ -144,8 +139,11 @@ class Rewards:
             log_q = backward_log_likelihood(turn.model, rollout.samples.tokens, turn.reverse, self.pad)
         log_q = log_q.view(turn.size, -1, log_q.size(1)).sum(2)
         values = log_q if self.per_sentence else log_q / self._source_lengths(turn)
+        turn.log.update(log_q_sum=log_q.sum())
+        if turn.batch["target"] is None:  # K compares with a reference
+            return values
         multiplier = self.multiplier(turn.model, turn.batch, rollout).view_as(values)
-        turn.log.update(multiplier_sum=multiplier.sum(), log_q_sum=log_q.sum())
+        turn.log.update(multiplier_sum=multiplier.sum())
         return multiplier * values if use_multiplier else values
 
     def _infomax(self, turn: Turn, rollout: Rollout, use_multiplier: bool) -> Tensor:

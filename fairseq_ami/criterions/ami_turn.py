@@ -23,6 +23,7 @@ class Step:
         advantage_std: running standard deviation of what the baseline leaves of them, None before the first.
         length_slope: reward per symbol of a sample, of a running regression; None before the first.
         anchor: weights of the forward network at the start of the game; None without an anchor.
+        unlabelled: the same of sentences without references; None where there are none.
         shown: receives a few sources with their samples and rewards; None where nobody looks.
     """
 
@@ -33,6 +34,7 @@ class Step:
     advantage_std: Optional[float] = None
     length_slope: Optional[float] = None
     anchor: Optional[Weights] = None
+    unlabelled: Optional["Step"] = None
     shown: Optional[List[Dict[str, Any]]] = None
 
 

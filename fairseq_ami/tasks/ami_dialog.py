@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Tuple
 
-from fairseq.data import Dictionary
+from fairseq.data import Dictionary, LanguagePairDataset
 from fairseq.tasks import register_task
 from torch import Tensor
 
@@ -92,10 +92,10 @@ class AMIDialog(AMITranslation):
             self._replies = ReplyValidation(self.target_dictionary, generator, vectors, subwords)
         return model
 
-    def _pairs(self, split: str) -> DialogueDataset:
+    def _prepared(self, loaded: LanguagePairDataset) -> DialogueDataset:
         own = (self.cfg.source_lang, self.cfg.target_lang) != self.backward_languages
         limits = self._backward_limits if own else None
-        return DialogueDataset(super()._pairs(split), self._separator, self._source_limit, limits)
+        return DialogueDataset(loaded, self._separator, self._source_limit, limits)
 
     def build_dataset_for_inference(self, src_tokens: List[Tensor], src_lengths: Any, constraints: Any = None) -> Any:
         cut = [truncated(tokens, self._source_limit, self._separator) for tokens in src_tokens]
