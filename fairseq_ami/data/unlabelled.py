@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import struct
 from typing import Any, Dict, List, Optional
 
 import numpy as np
@@ -14,6 +15,7 @@ from fairseq.data import (
     indexed_dataset,
 )
 
+from fairseq_ami.checkpoints import first_line
 from fairseq_ami.errors import AMIError
 from fairseq_ami.random_streams import Stream
 
@@ -33,7 +35,7 @@ def load_unlabelled(folder: str, prefix: str, source: str, target: str, dictiona
         dictionary: of the source language.
 
     Raises:
-        AMIError: no such file, one that has a target as well, or an empty one.
+        AMIError: no such file, one that has a target as well, or one that is empty or damaged.
     """
     stem = prefix if os.path.dirname(prefix) else os.path.join(folder, prefix)
     names = [f"{stem}.{source}-{target}.", f"{stem}.{source}-None."]
@@ -48,9 +50,17 @@ def load_unlabelled(folder: str, prefix: str, source: str, target: str, dictiona
             f"--unlabelled {prefix}: it has references as well, {found}{target}.bin: name text without them, or train "
             "on it as pairs"
         )
-    sentences = data_utils.load_indexed_dataset(found + source, dictionary)
+    nothing = f"--unlabelled {prefix}: {found}{source}.bin holds no sentence"
+    if os.path.exists(f"{found}{source}.bin") and os.path.getsize(f"{found}{source}.bin") == 0:
+        raise AMIError(nothing)  # fairseq cannot open it
+    try:
+        sentences = data_utils.load_indexed_dataset(found + source, dictionary)
+    except (AssertionError, OSError, ValueError, struct.error) as error:
+        raise AMIError(
+            f"--unlabelled {prefix}: {found}{source}.bin or its .idx is damaged ({first_line(error)}): write it again"
+        ) from error
     if sentences is None or len(sentences) == 0:
-        raise AMIError(f"--unlabelled {prefix}: {found}{source}.bin holds no sentence")
+        raise AMIError(nothing)
     if getattr(sentences, "supports_prefetch", False):  # fairseq's older format is read before it is used
         sentences.prefetch(range(len(sentences)))
     return LanguagePairDataset(sentences, sentences.sizes, dictionary, left_pad_source=True)
