@@ -198,9 +198,7 @@ def test_files_of_either_name_and_format(name, impl, tmp_path):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # fairseq's, of a file it did not open
 def test_files_that_cannot_be_used(tmp_path):
-    with pytest.raises(
-        AMIError, match="there is no .*more.en-de.en.bin; write it with fairseq-preprocess"
-    ):
+    with pytest.raises(AMIError, match="there is no .*more.en-de.en.bin; write it with fairseq-preprocess"):
         load_unlabelled(str(tmp_path), "more", "en", "de", WORDS)
     write(tmp_path / "more.en-de.en", [])
     with pytest.raises(AMIError, match="more.en-de.en.bin holds no sentence"):
