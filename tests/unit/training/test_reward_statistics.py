@@ -93,7 +93,7 @@ def test_micro_batches_are_one_update():
 
 
 def test_nothing_is_known_before_the_first_update():
-    """Nor where nobody asks: without --reward-length neutral there is no slope; what was logged all the same is none."""
+    """Nor where nobody asks: without --reward-length neutral there is no slope."""
     inner = optimizer()
     statistics = RewardStatistics(inner, unlabelled=True, neutral=False)
     for kind in statistics.kinds:
