@@ -91,11 +91,11 @@ def backward_networks(models: List[Any], path: Optional[str], task: Any, cfg: An
         cfg: fairseq's configuration.
 
     Raises:
-        AMIError: single networks without ``--backward-path``, or checkpoints that do not fit.
+        AMIError: networks that have no other half, without ``--backward-path``, or checkpoints that do not fit.
     """
     if path:
         found, _ = load_models(path, task, cfg, "--backward-path")
         return [model.active if isinstance(model, PairedModel) else model for model in found]
-    if not models or not all(isinstance(model, PairedModel) for model in models):
+    if not models or any(getattr(model, "other", None) is None for model in models):
         raise AMIError("--path holds no backward network: name one with --backward-path (a pair brings its own)")
     return [model.other for model in models]
