@@ -148,7 +148,7 @@ def test_histories_without_replies(folder: Path, tmp_path: Path) -> None:
     result = train(tmp_path, [*args, "--log-samples", "1"], cwd=tmp_path, hook=partial(_seen_in, tmp_path / "seen"))
     seen = [line.split("\t") for line in (tmp_path / "seen").read_text().splitlines()]
     alone = {source for source, reference in seen if reference == "-"}
-    assert alone == set(histories) and any(reference != "-" for _, reference in seen)
+    assert alone and alone <= set(histories) and any(reference != "-" for _, reference in seen)
     logs = result.logs("train_inner")
     assert float(logs[1]["unlabelled_reward_log-q_forward"]) < 0 < float(logs[2]["unlabelled_backward_nll_fake"])
 
