@@ -38,6 +38,7 @@ if [ -n "$HALF" ]; then
     *) stop "HALF=$HALF: choose a or b" ;;
   esac
   [ -z "$CHECKPOINTS" ] || stop "CHECKPOINTS were trained on the whole text: leave it empty with HALF"
+  # shellcheck disable=SC2034  # read by 2_pretrain.sh
   PRETRAIN_BIN=$WORK/halves/$HALF BIN=$WORK/halves/$OTHER KIND=$KIND$HALF$SEED.
 fi
 RUN=${RUN:-$WORK/$KIND$SRC-$TGT.$OBJECTIVE.$SEED}

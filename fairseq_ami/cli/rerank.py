@@ -12,6 +12,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from fairseq import utils
 from fairseq.data.data_utils import infer_language_pair
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from omegaconf import DictConfig
 
 import fairseq_ami
 from fairseq_ami.cli.options.rerank import TASKS
@@ -74,7 +75,7 @@ def check_arguments(args: argparse.Namespace) -> None:
     check_writable(args.output, args.json)
 
 
-def configuration(args: argparse.Namespace) -> Any:
+def configuration(args: argparse.Namespace) -> DictConfig:
     """fairseq's configuration of a generation run from our options."""
     values = {**vars(args), "task": args.task or task_of(args), "user_dir": None}
     for name in ("source_lang", "target_lang"):
@@ -99,7 +100,11 @@ def task_of(args: argparse.Namespace) -> str:
 
 
 def report(
-    args: argparse.Namespace, rows: List[Row], weights: Tuple[float, float], tuned: Optional[Tuned], signature: Any
+    args: argparse.Namespace,
+    rows: List[Row],
+    weights: Tuple[float, float],
+    tuned: Optional[Tuned],
+    signature: Optional[str],
 ) -> str:
     """The table that is printed."""
     titles = "subset sents system BLEU BP Dist-1 Dist-2 log_Q/tok length changed gain_(95_%)".split()
@@ -121,7 +126,11 @@ def report(
 
 
 def as_json(
-    args: argparse.Namespace, rows: List[Row], weights: Tuple[float, float], tuned: Optional[Tuned], signature: Any
+    args: argparse.Namespace,
+    rows: List[Row],
+    weights: Tuple[float, float],
+    tuned: Optional[Tuned],
+    signature: Optional[str],
 ) -> Dict[str, Any]:
     """The same as plain data, with the whole grid."""
     names = "path backward_path gen_subset tune_subset nbest_file tune_nbest_file scores beam nbest lenpen sampling"

@@ -1,14 +1,16 @@
 """Beam search under several draws of the latent noise: a diverse n-best list."""
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import torch
+from fairseq.models import BaseFairseqModel
 from fairseq.sequence_generator import EnsembleModel, SequenceGenerator
 from torch import Tensor
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.paired import PairedModel
 from fairseq_ami.random_streams import Stream, stream_keys
+from fairseq_ami.types import Hypotheses
 
 
 class _NoisyEnsemble(EnsembleModel):
@@ -34,7 +36,7 @@ class NoisySearch:
         AMIError: a model without a noise network, or in its backward direction.
     """
 
-    def __init__(self, generator: SequenceGenerator, models: List[Any], draws: int, seed: int):
+    def __init__(self, generator: SequenceGenerator, models: Sequence[BaseFairseqModel], draws: int, seed: int):
         for model in models:
             if not isinstance(model, PairedModel) or model.latent_noise is None:
                 raise AMIError(
@@ -54,7 +56,7 @@ class NoisySearch:
         return self
 
     @torch.no_grad()
-    def generate(self, models: List[Any], sample: Dict[str, Any], **kwargs: Any) -> List[List[Dict[str, Tensor]]]:
+    def generate(self, models: Sequence[BaseFairseqModel], sample: Mapping[str, Any], **kwargs: Any) -> Hypotheses:
         """One hypothesis a draw for each source, best score first.
 
         Raises:

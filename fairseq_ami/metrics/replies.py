@@ -21,6 +21,7 @@ from functools import lru_cache
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sacrebleu.metrics import BLEU
 
 from fairseq_ami.metrics.diversity import Ngram, entropy, ngrams, repeated_ngrams
@@ -82,7 +83,7 @@ def figures_of_sums(sums: Mapping[str, Any]) -> Dict[str, Any]:
     return figures
 
 
-def _ratio(numerator: Any, denominator: Any) -> np.ndarray:
+def _ratio(numerator: ArrayLike, denominator: ArrayLike) -> np.ndarray:
     return np.divide(numerator, denominator, out=np.zeros(np.shape(numerator)), where=np.asarray(denominator) > 0)
 
 

@@ -1,13 +1,14 @@
 """Settings of ``ami_phased``, and which of them belong to which player."""
 
 from dataclasses import dataclass, field
-from typing import AbstractSet, Any, Dict, List, Optional, Tuple
+from typing import AbstractSet, Dict, List, Optional, Tuple
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.optim.weight_box import MODES
+from fairseq_ami.schedules import PRETRAIN
 
 
 @dataclass
@@ -124,16 +125,23 @@ PRESENT: Dict[str, Tuple[str, ...]] = {
     "forward": ("pretrain_lr", "pretrain_warmup_updates", "baseline_decay"),
     "backward": ("weight_clip", "weight_clip_mode"),
 }
+# what to change about the updates of a phase when the numbers run away
+REMEDIES = {
+    PRETRAIN: "lower --pretrain-lr or raise --pretrain-warmup-updates",
+    "noise": "lower --noise-lr or cap the noise (--noise-norm-cap 1)",
+    "forward": "lower --forward-lr or --policy-weight, or clip (--forward-clip-norm 1)",
+    "backward": "lower --backward-lr, or bound its loss (--weight-clip-mode relative, --fake-loss unlikelihood)",
+}
 SCHEDULE = ("inner_lr_scheduler", "inner_lr_scheduler_args")
 
 
-def follows_lr(cfg: Any, player: str) -> bool:
+def follows_lr(cfg: AMIPhasedConfig, player: str) -> bool:
     """Whether the player has no learning rate of its own, and so takes --lr and its scheduler."""
     return getattr(cfg, f"{player}_lr", None) is None
 
 
 def check_options(
-    cfg: Any,
+    cfg: AMIPhasedConfig,
     players: AbstractSet[str],
     pretrained: AbstractSet[str] = frozenset(),
     others: AbstractSet[str] = frozenset(),
@@ -167,7 +175,7 @@ def check_options(
                 )
 
 
-def given(cfg: Any, name: str) -> bool:
+def given(cfg: AMIPhasedConfig, name: str) -> bool:
     """Whether the option differs from its default: one that is written down with its default counts as not given."""
     return str(getattr(cfg, name)) != str(AMIPhasedConfig.__dataclass_fields__[name].default)
 

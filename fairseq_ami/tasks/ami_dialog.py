@@ -2,9 +2,12 @@
 
 import logging
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, List, Optional, Sequence, Tuple, Type
 
-from fairseq.data import Dictionary, LanguagePairDataset
+from fairseq.criterions import FairseqCriterion
+from fairseq.data import Dictionary, FairseqDataset, LanguagePairDataset
+from fairseq.models import BaseFairseqModel
+from fairseq.sequence_generator import SequenceGenerator
 from fairseq.tasks import register_task
 from torch import Tensor
 
@@ -13,6 +16,7 @@ from fairseq_ami.errors import AMIError
 from fairseq_ami.models.paired import PairedModel
 from fairseq_ami.tasks.ami_translation import AMITranslation, AMITranslationConfig
 from fairseq_ami.training.replies import ReplySettings, ReplyValidation, generation_args
+from fairseq_ami.types import Arguments, Batch, Log, Search
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +74,7 @@ class AMIDialog(AMITranslation):
     def separators(self) -> Tuple[int, ...]:
         return (self._separator,)
 
-    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
+    def build_model(self, cfg: Arguments, from_checkpoint: bool = False) -> BaseFairseqModel:
         """The pair; what its networks can read and write bounds the histories and the last utterances.
 
         Raises:
@@ -97,24 +101,34 @@ class AMIDialog(AMITranslation):
         limits = self._backward_limits if own else None
         return DialogueDataset(loaded, self._separator, self._source_limit, limits)
 
-    def build_dataset_for_inference(self, src_tokens: List[Tensor], src_lengths: Any, constraints: Any = None) -> Any:
+    def build_dataset_for_inference(
+        self, src_tokens: List[Tensor], src_lengths: Sequence[int], constraints: Optional[Tensor] = None
+    ) -> FairseqDataset:
         cut = [truncated(tokens, self._source_limit, self._separator) for tokens in src_tokens]
         return super().build_dataset_for_inference(cut, [len(tokens) for tokens in cut], constraints)
 
-    def build_generator(self, models: Any, args: Any, seq_gen_cls: Any = None, **kwargs: Any) -> Any:
+    def build_generator(
+        self,
+        models: Sequence[BaseFairseqModel],
+        args: Arguments,
+        seq_gen_cls: Optional[Type[SequenceGenerator]] = None,
+        **kwargs: Any,
+    ) -> Search:
         """fairseq's generator; the separator is left out of its choices."""
         suppressed = {"tokens_to_suppress": [SEPARATOR], **(kwargs.pop("extra_gen_cls_kwargs", None) or {})}
         return super().build_generator(models, args, seq_gen_cls, extra_gen_cls_kwargs=suppressed, **kwargs)
 
     # ------------------------------------------------------------------ metrics at validation
 
-    def valid_step(self, sample: Any, model: Any, criterion: Any, **kwargs: Any) -> Tuple[Tensor, Any, Dict]:
+    def valid_step(
+        self, sample: Batch, model: BaseFairseqModel, criterion: FairseqCriterion, **kwargs: Any
+    ) -> Tuple[Tensor, int, Log]:
         result = super().valid_step(sample, model, criterion, **kwargs)
         if self._replies is not None:
             self._replies.decode(self, model, sample)
         return result
 
-    def reduce_metrics(self, logging_outputs: Any, criterion: Any) -> None:
+    def reduce_metrics(self, logging_outputs: List[Log], criterion: FairseqCriterion) -> None:
         super().reduce_metrics(logging_outputs, criterion)
         if self._replies is not None:
             self._replies.log(self.cfg.distributed_world_size)

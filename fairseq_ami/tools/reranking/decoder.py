@@ -1,16 +1,20 @@
 """MMI decoding of a data set from end to end: n-best lists, backward scores, weights, comparison."""
 
 from dataclasses import dataclass, replace
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, List, Optional, Sequence, Tuple
 
 import numpy as np
 from fairseq import tasks, utils
+from omegaconf import DictConfig
 
 from fairseq_ami.data.dialogue import HISTORY, REPLY
 from fairseq_ami.errors import AMIError
 from fairseq_ami.metrics import distinct_n
 from fairseq_ami.tools.reranking import nbest, networks
 from fairseq_ami.tools.reranking import scores as reranking
+
+if TYPE_CHECKING:
+    from fairseq_ami.tasks.ami_translation import AMITranslation
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class MMIDecoder:
         AMIError: data or checkpoints that are missing or do not fit.
     """
 
-    def __init__(self, cfg: Any, backward_path: Optional[str], scores: str, tokenize: str):
+    def __init__(self, cfg: DictConfig, backward_path: Optional[str], scores: str, tokenize: str):
         if cfg.dataset.max_tokens is None and cfg.dataset.batch_size is None:
             cfg.dataset.max_tokens = 12000
         self.cfg, self.scores, self.tokenize = cfg, scores, tokenize
@@ -128,7 +132,7 @@ class MMIDecoder:
         return nbest.search(self.task, self.models, generator, self.cfg, subset, count, self.finish)
 
 
-def setup_task(cfg: Any) -> Any:
+def setup_task(cfg: DictConfig) -> "AMITranslation":
     """The task, with the languages that were given or are found in the data.
 
     Raises:
