@@ -229,9 +229,8 @@ class AMITranslation(PhasedTask, TranslationTask):
         pretrained = movers if self.schedule.pretrain_updates else frozenset()
         check_options(optimizer.settings, self.schedule.players, pretrained, frozenset(optimizer.optimizers))
         self._sample_log = SampleLog(self.cfg.log_samples, self.cfg.save_dir)
-        self._statistics = RewardStatistics(
-            optimizer, bool(self.cfg.unlabelled), str(self._criterion.cfg.reward_length) == "neutral"
-        )
+        neutral = str(self._criterion.cfg.reward_length) == "neutral"
+        self._statistics = RewardStatistics(optimizer, bool(self.cfg.unlabelled), neutral)
         optimizer.set_box(self._criterion.game.box)
 
     def _phase(self, optimizer: AMIPhased, update_num: int) -> str:
