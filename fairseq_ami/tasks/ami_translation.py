@@ -101,6 +101,9 @@ class AMITranslation(PhasedTask, TranslationTask):
         """Symbols that stand between sentences and that no network may write."""
         return ()
 
+    def limit_backward(self, network: Any) -> None:
+        """Let batches bring no more than *network*, a backward one, can read and write: here the pair sees to it."""
+
     def reversed(self) -> "AMITranslation":
         """The task of the other network of the pair: its languages, the dictionaries exchanged.
 
