@@ -17,8 +17,8 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from omegaconf import DictConfig
 
 import fairseq_ami
-from fairseq_ami.cli.options.rerank import TASKS
 from fairseq_ami.cli.messages import show_progress
+from fairseq_ami.cli.options.rerank import TASKS
 from fairseq_ami.data.dialogue import CONTEXT, HISTORY, LAST, REPLY
 from fairseq_ami.errors import AMIError
 from fairseq_ami.files import check_writable, write_text

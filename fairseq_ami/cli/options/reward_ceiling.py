@@ -5,7 +5,10 @@ import argparse
 from fairseq_ami.cli.arguments import above_zero, at_least, positive
 
 LENGTHS = ("as-is", "neutral", "both")
-EXAMPLE = "log-q, k-log-q (log-q times K), log-p, chrf, bleu, infomax, constant, module:function, or name=weight,..."
+EXAMPLE = (
+    "log-q, chrf, bleu, infomax, constant, module:function, or name=weight,...; beside them k-log-q (AMI's, log-q "
+    "times K), k (K alone: k=-1), log-p and length"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--backward", metavar="FILE", help="checkpoint of Q(S|T) (default: the pair's own, if any)")
     data = parser.add_argument_group("data")
-    data.add_argument("--data", metavar="DIR", help="binarised data (default: those of the first checkpoint's training)")
+    data.add_argument("--data", metavar="DIR", help="binarised data (default: those of the checkpoint's training)")
     data.add_argument("-s", "--source-lang", help="source language (default: as the checkpoint was trained)")
     data.add_argument("-t", "--target-lang", help="target language (default: as the checkpoint was trained)")
     data.add_argument("--subset", default="valid", metavar="NAME,...", help=f"splits of the data {default}")
@@ -36,9 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     texts.add_argument("--bleu-tokenize", help="sacreBLEU's tokenizer (default: none for tokens, 13a for --tokenizer)")
     texts.add_argument("--beam", type=positive, default=5, help=f"beam of the search beside the picks {default}")
     texts.add_argument("--lenpen", type=float, default=1.0, help=f"length penalty of that search {default}")
-    texts.add_argument(
-        "--max-tokens", type=positive, default=4000, help=f"tokens per batch, samples counted {default}"
-    )
+    texts.add_argument("--max-tokens", type=positive, default=4000, help=f"tokens per batch, samples counted {default}")
     texts.add_argument("--cpu", action="store_true", help="leave a GPU alone")
     texts.add_argument("--output", metavar="FILE", help="write the table to FILE as well, .tsv or .json")
 
@@ -47,7 +48,7 @@ def add_rewards(group: argparse._ArgumentGroup) -> None:
     default = "(default: %(default)s)"
     group.add_argument(
         "--reward", nargs="+", metavar="EXPR", help=f"rewards to judge, named as in training: {EXAMPLE} "
-        "(default: all that need no text of your own)"
+        "(default: log-q, k-log-q, log-p, log-q=1,log-p=1, chrf, bleu; without a backward network log-p, chrf, bleu)"
     )  # fmt: skip
     group.add_argument(
         "--reward-length", choices=LENGTHS, default="both",

@@ -1,7 +1,6 @@
 """Samples of a subset's sources, with their rewards, their texts and the best of beam search."""
 
-import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -17,7 +16,7 @@ from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.policy import Policy
 from fairseq_ami.generation.rollout import Rollout, SamplerSettings, roll_out, score_samples
 from fairseq_ami.random_streams import VALIDATION_UPDATE
-from fairseq_ami.tools.ceiling.expressions import K_LOG_Q, LOG_P
+from fairseq_ami.tools.ceiling.expressions import K_LOG_Q, LENGTH, LOG_P, MORE, K
 from fairseq_ami.tools.ceiling.networks import Players
 from fairseq_ami.tools.reranking.decoder import load_subset
 from fairseq_ami.tools.reranking.nbest import to_text
@@ -132,8 +131,7 @@ class Drawer:
         self.multiplier = CosineMultiplier(task, not_words, how.center_cosine)
         cfg = AMIMinimaxConfig(reward_post_process=how.post_process, reward_per=how.per)
         self.names = list(names)
-        trained = ["log-q" if name == K_LOG_Q else name for name in names if name != LOG_P]
-        weights = {name: 1.0 for name in trained}
+        weights = {"log-q" if name == K_LOG_Q else name: 1.0 for name in names if name == K_LOG_Q or name not in MORE}
         self.rewards = Rewards(weights, cfg, task, self.multiplier, self.pad, not_words)
         self.finish = _finish(players)
 
@@ -201,9 +199,12 @@ class Drawer:
         reverse = reverse_sample(batch, self.pad, self.eos)
         turn = Turn(pair, batch, reverse, Step("forward", VALIDATION_UPDATE))
         _, found = self.rewards(turn, rollout, use_multiplier=False)
+        if {K, K_LOG_Q} & set(self.names):
+            found[K] = self.multiplier(pair, batch, rollout).view(turn.size, -1)
         if K_LOG_Q in self.names:
-            log_q = found["log-q"]
-            found[K_LOG_Q] = self.multiplier(pair, batch, rollout).view_as(log_q) * log_q
+            found[K_LOG_Q] = found[K] * found["log-q"]
+        if LENGTH in self.names:
+            found[LENGTH] = rollout.samples.tokens.ne(self.pad).sum(1).view(turn.size, -1)
         if LOG_P in self.names:
             log_p = score_samples(pair, batch, rollout.samples, self.as_it_is)
             tokens = reverse["target"].ne(self.pad).sum(1, keepdim=True)

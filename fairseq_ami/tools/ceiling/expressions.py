@@ -1,4 +1,4 @@
-"""Rewards as they are named on the command line: those of training, and two that need no training."""
+"""Rewards as they are named on the command line: those of training, and four more to compare with."""
 
 from typing import Dict, List, Sequence
 
@@ -8,7 +8,8 @@ from fairseq_ami.errors import AMIError
 from fairseq_ami.models.paired import PairedModel
 from fairseq_ami.rewards import parse_rewards
 
-LOG_P, K_LOG_Q = "log-p", "k-log-q"
+LOG_P, K_LOG_Q, K, LENGTH = "log-p", "k-log-q", "k", "length"
+MORE = (LOG_P, K_LOG_Q, K, LENGTH)  # beside those of training
 OF_BACKWARD = ("log-q", K_LOG_Q, "infomax")
 WITH_BACKWARD = ("log-q", K_LOG_Q, LOG_P, f"log-q=1,{LOG_P}=1", "chrf", "bleu")  # what is told unless asked
 WITHOUT_BACKWARD = (LOG_P, "chrf", "bleu")
@@ -22,7 +23,7 @@ def parse_expressions(texts: Sequence[str]) -> Expressions:
     Raises:
         AMIError: names or weights that cannot be read.
     """
-    return {text: parse_rewards(text, also=(LOG_P, K_LOG_Q)) for text in texts}
+    return {text: parse_rewards(text, also=MORE) for text in texts}
 
 
 def usual(pair: PairedModel) -> Expressions:
@@ -38,9 +39,7 @@ def check_networks(expressions: Expressions, pair: PairedModel, name: str) -> No
     """
     for reward in names_of(expressions):
         if reward in OF_BACKWARD and pair.backward_model is None:
-            raise AMIError(
-                f"--reward {reward} needs a backward network, and {name} has none: name one with --backward"
-            )
+            raise AMIError(f"--reward {reward} needs a backward network, and {name} has none: name one with --backward")
         if reward == "infomax" and pair.infomax is None:
             raise AMIError(f"--reward infomax needs the heads of --infomax-dim, and {name} was trained without them")
 
