@@ -15,7 +15,7 @@ from fairseq_ami.files import check_writable, write_text
 from fairseq_ami.plugin import register
 from fairseq_ami.tools.ceiling.drawing import Drawer, Drawing, Told
 from fairseq_ami.tools.ceiling.expressions import check_networks, names_of, parse_expressions, usual
-from fairseq_ami.tools.ceiling.networks import Search, load_players
+from fairseq_ami.tools.ceiling.networks import SearchSettings, load_players
 from fairseq_ami.tools.ceiling.table import LENGTHS, Row, Table, table
 
 HEADER = ["T", "picked by", "length", "rho BLEU", "rho chrF", "left out", "BLEU", "length ratio"]
@@ -65,8 +65,8 @@ def _tokenize(args: argparse.Namespace) -> str:
     return args.bleu_tokenize or ("13a" if args.tokenizer else "none")
 
 
-def _search(args: argparse.Namespace) -> Search:
-    return Search(args.beam, args.lenpen, args.seed, args.cpu, args.tokenizer)
+def _search(args: argparse.Namespace) -> SearchSettings:
+    return SearchSettings(args.beam, args.lenpen, args.seed, args.cpu, args.tokenizer)
 
 
 def _drawing(args: argparse.Namespace) -> Drawing:

@@ -16,7 +16,7 @@ from fairseq_ami.errors import AMIError
 from fairseq_ami.models.paired import PairedModel
 from fairseq_ami.tasks.ami_translation import AMITranslation, AMITranslationConfig
 from fairseq_ami.training.replies import ReplySettings, ReplyValidation, generation_args
-from fairseq_ami.types import Arguments, Batch, Log, Search
+from fairseq_ami.types import Arguments, Batch, Log, Network, Search
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class AMIDialog(AMITranslation):
             self._replies = ReplyValidation(self.target_dictionary, generator, vectors, subwords)
         return model
 
-    def limit_backward(self, network: Any) -> None:
+    def limit_backward(self, network: Network) -> None:
         """Let batches bring no more than *network*, a backward one, can read and write."""
         reads, writes = map(min, self._backward_limits, network.max_positions())
         self._backward_limits = (int(reads), int(writes))

@@ -14,7 +14,7 @@ from functional.corpus import pairs
 from fairseq_ami import cli
 from fairseq_ami.plugin import register
 from fairseq_ami.tools.ceiling.drawing import Drawer, Drawing
-from fairseq_ami.tools.ceiling.networks import Search, load_players
+from fairseq_ami.tools.ceiling.networks import SearchSettings, load_players
 
 SMALL = ["--cpu", "--samples", 4, "--max-tokens", 200, "--beam", 3]
 NAMES = ["log-q", "k-log-q", "k", "log-p", "length", "bleu"]
@@ -32,7 +32,9 @@ def rows_of(path):
 def told(data, stock):
     """All sources of the test set with their samples, drawn by plain networks."""
     register()
-    players = load_players(str(stock["forward"]), str(stock["backward"]), str(data), (None, None), Search(3, cpu=True))
+    players = load_players(
+        str(stock["forward"]), str(stock["backward"]), str(data), (None, None), SearchSettings(3, cpu=True)
+    )
     how = Drawing(4, (0.7,), per="sentence", max_tokens=100, post_process=None)
     return Drawer(players, NAMES, how)("test", 500, False, lambda items, title: items)
 

@@ -1,11 +1,12 @@
 """Samples of a subset's sources, with their rewards, their texts and the best of beam search."""
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
 from fairseq import utils
+from fairseq.data import FairseqDataset
 from torch import Tensor
 
 from fairseq_ami.criterions.ami_config import AMIMinimaxConfig
@@ -212,7 +213,7 @@ class Drawer:
         return found
 
 
-def _batches(dataset: Any, indices: np.ndarray, max_tokens: int) -> List[np.ndarray]:
+def _batches(dataset: FairseqDataset, indices: np.ndarray, max_tokens: int) -> List[np.ndarray]:
     """*indices* in batches of similar length of at most *max_tokens* tokens, or of one source."""
     lengths = np.array([dataset.num_tokens(int(index)) for index in indices])
     ordered = indices[lengths.argsort(kind="stable")]

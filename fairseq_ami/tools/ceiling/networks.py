@@ -4,11 +4,13 @@ import argparse
 import os
 import warnings
 from dataclasses import dataclass
-from typing import Any, List, Optional, Tuple
+from typing import TYPE_CHECKING, Optional, Tuple, cast
 
 from fairseq import utils
 from fairseq.data.data_utils import infer_language_pair
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.models import BaseFairseqModel
+from omegaconf import DictConfig
 
 from fairseq_ami.checkpoints import part_of, read_checkpoint
 from fairseq_ami.data.dialogue import CONTEXT, HISTORY, LAST, REPLY
@@ -16,10 +18,14 @@ from fairseq_ami.errors import AMIError
 from fairseq_ami.models.paired import PairedModel
 from fairseq_ami.tools.reranking.decoder import setup_task
 from fairseq_ami.tools.reranking.networks import load_models
+from fairseq_ami.types import Network, Search
+
+if TYPE_CHECKING:
+    from fairseq_ami.tasks.ami_translation import AMITranslation
 
 
 @dataclass(frozen=True)
-class Search:
+class SearchSettings:
     """How the networks search and where they run.
 
     Attributes:
@@ -50,14 +56,18 @@ class Players:
     """
 
     name: str
-    task: Any
+    task: "AMITranslation"
     pair: PairedModel
-    generator: Any
-    cfg: Any
+    generator: Search
+    cfg: DictConfig
 
 
 def load_players(
-    path: str, backward: Optional[str], data: Optional[str], languages: Tuple[Optional[str], Optional[str]], how: Search
+    path: str,
+    backward: Optional[str],
+    data: Optional[str],
+    languages: Tuple[Optional[str], Optional[str]],
+    how: SearchSettings,
 ) -> Players:
     """Load a checkpoint of a pair or of a plain network.
 
@@ -90,7 +100,7 @@ def load_players(
     return Players(path, task, pair, task.build_generator([pair], cfg.generation), cfg)
 
 
-def _configuration(task: str, data: str, source: str, target: str, how: Search) -> Any:
+def _configuration(task: str, data: str, source: str, target: str, how: SearchSettings) -> DictConfig:
     given = argparse.Namespace(
         task=task, data=data, source_lang=source, target_lang=target, beam=how.beam, lenpen=how.lenpen,
         seed=how.seed, cpu=how.cpu,
@@ -102,18 +112,17 @@ def _configuration(task: str, data: str, source: str, target: str, how: Search) 
         return convert_namespace_to_omegaconf(given)
 
 
-def _paired(loaded: Any, backward: Optional[str], task: Any, cfg: Any) -> PairedModel:
+def _paired(loaded: BaseFairseqModel, backward: Optional[str], task: "AMITranslation", cfg: DictConfig) -> PairedModel:
     """The network that writes T' and the one that may read it, as a pair without latent noise."""
-    is_pair = isinstance(loaded, PairedModel)
-    network, other, heads = (loaded.active, loaded.other, None) if is_pair else (loaded, None, None)
-    if is_pair and loaded.direction == "forward":
-        heads = loaded.infomax
+    network, other, heads = _one_network(loaded), None, None
+    if isinstance(loaded, PairedModel):
+        other, heads = loaded.other, loaded.infomax if loaded.direction == "forward" else None
     if backward:
-        other, heads = _one_network(load_models(backward, task.reversed(), cfg, "--backward")[0]), None
+        other, heads = _one_network(load_models(backward, task.reversed(), cfg, "--backward")[0][0]), None
         task.limit_backward(other)
     mirrored = not task.separators  # in dialogue the backward network reads a history as well
     return PairedModel(network, other, None, infomax=heads, mirrored=mirrored).eval()
 
 
-def _one_network(models: List[Any]) -> Any:
-    return models[0].active if isinstance(models[0], PairedModel) else models[0]
+def _one_network(model: BaseFairseqModel) -> Network:
+    return model.active if isinstance(model, PairedModel) else cast(Network, model)

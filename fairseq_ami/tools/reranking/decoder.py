@@ -140,7 +140,7 @@ class MMIDecoder:
         return nbest.search(self.task, self.models, generator, self.cfg, subset, count, self.finish)
 
 
-def load_subset(task: Any, subset: str, saved: Any = None) -> None:
+def load_subset(task: "AMITranslation", subset: str, saved: Optional[DictConfig] = None) -> None:
     """Load *subset*, with what *saved*, the settings of a checkpoint, say of the data.
 
     Raises:

@@ -217,7 +217,7 @@ def bleu_counts(lists: Sequence[Candidates], tokenize: str = "13a") -> BleuCount
 
 
 def counts_of_texts(rows: Sequence[Sequence[str]], references: Sequence[str], tokenize: str) -> BleuCounts:
-    """The same of texts: those of a row are compared with the reference of the row."""
+    """BLEU's counts of texts: those of a row are compared with the reference of the row."""
     metric = BLEU(tokenize=tokenize, force=True)
     counts = np.zeros((len(rows), max(map(len, rows)), 10), dtype=np.int64)
     for row, (texts, reference) in enumerate(zip(rows, references)):
