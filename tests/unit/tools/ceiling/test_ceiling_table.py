@@ -24,7 +24,9 @@ def test_expressions():
 
 
 def test_an_unknown_reward_is_told_all_names():
-    with pytest.raises(AMIError, match="no reward 'log-r'; choose from .*bleu, log-p, k-log-q, k, length, or name a function"):
+    with pytest.raises(
+        AMIError, match="no reward 'log-r'; choose from .*bleu, log-p, k-log-q, k, length, or name a function"
+    ):
         parse_expressions(["log-q", "log-r"])
 
 
