@@ -1,4 +1,4 @@
-"""``fairseq-ami rerank`` and ``reward-ceiling`` for dialogue: Q(last utterance | earlier history, reply) against stock."""
+"""``fairseq-ami rerank`` and ``reward-ceiling`` for dialogue: Q(last utterance | earlier history, reply)."""
 
 import json
 import math
@@ -145,14 +145,14 @@ def test_ceiling_scores_the_last_utterance_after_the_earlier_history(folder, sto
     for row, history in enumerate(histories):
         *earlier, last = history.split(" <sep> ")
         target = words.encode_line(last, add_if_not_exist=False).long()
-        for column, text in enumerate(drawn.texts[row]):
+        for number, text in enumerate(drawn.texts[row]):
             assert "<sep>" not in text
             read = words.encode_line(" <sep> ".join([*earlier, text]), add_if_not_exist=False).long()
             previous = torch.cat([target[-1:], target[:-1]])[None]
             with torch.no_grad():
                 logits = network.eval()(read[None], torch.tensor([len(read)]), previous)[0][0]
             expected = float(logits.double().log_softmax(-1).gather(1, target[:, None]).sum())
-            assert float(drawn.rewards["log-q"][row, column]) == pytest.approx(expected, abs=1e-3)
+            assert float(drawn.rewards["log-q"][row, number]) == pytest.approx(expected, abs=1e-3)
 
 
 def test_ceiling_of_a_pair_is_that_of_its_networks(folder, pair, stock, tmp_path):  # noqa: F811
