@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import sacrebleu
 import torch
+from scipy.stats import spearmanr
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.tools.ceiling.drawing import Drawn, Told
@@ -68,11 +69,15 @@ def test_rows(told):
     assert "tok:none" in found.signature
 
 
-def test_chrf_ranks_the_samples(told):
-    """Spearman of the reward with sacreBLEU's chrF, by hand."""
+def test_bleu_and_chrf_rank_the_samples(told):
+    """Spearman of the reward with sacreBLEU's sentence scores, by hand: the two orders differ."""
+    told.drawn[0.5].texts[0][:] = ["the small dog runs home !", "the small", "thesmall dogs running homes", "x"]
     told.drawn[0.5].rewards["good"][:] = torch.tensor([[3.0, 2.0, 1.0, 0.0]])
-    scores = [sacrebleu.sentence_chrf(text, [REFERENCE]).score for text in TEXTS]
-    ranks = [sorted(scores).index(score) for score in scores]
-    want = 1 - 6 * sum((a - b) ** 2 for a, b in zip(ranks, (3, 2, 1, 0))) / (4 * 15)
+    scores = {
+        "bleu": [sacrebleu.sentence_bleu(t, [REFERENCE], tokenize="none").score for t in told.drawn[0.5].texts[0]],
+        "chrf": [sacrebleu.sentence_chrf(t, [REFERENCE]).score for t in told.drawn[0.5].texts[0]],
+    }
     row = table("x.pt", "valid", told, {"good": {"good": 1.0}}, ("as-is",), "none").rows[2]
-    assert row.rho_chrf == pytest.approx(want) and want < 1
+    wanted = {name: spearmanr(values, [3, 2, 1, 0]).statistic for name, values in scores.items()}
+    assert row.rho_bleu == pytest.approx(wanted["bleu"]) and row.rho_chrf == pytest.approx(wanted["chrf"])
+    assert abs(wanted["bleu"] - wanted["chrf"]) > 0.05
