@@ -48,8 +48,8 @@ def test_every_option_of_the_page_exists():
         gen_parser_from_dataclass(parser, config())
     add_pair_args(parser)
     known = {option for action in parser._actions for option in action.option_strings}
-    verb = build_parser("reward-ceiling")._subparsers._group_actions[0].choices["reward-ceiling"]
-    stock = (options.get_training_parser(), options.get_generation_parser(), options.get_preprocessing_parser(), verb)
-    known |= {option for parser in stock for action in parser._actions for option in action.option_strings}
+    ours = [build_parser(verb)._subparsers._group_actions[0].choices[verb] for verb in ("reward-ceiling", "export")]
+    stock = (options.get_training_parser(), options.get_generation_parser(), options.get_preprocessing_parser())
+    known |= {option for parser in (*stock, *ours) for action in parser._actions for option in action.option_strings}
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", PAGE))
     assert len(named) > 30 and named <= known, named - known
