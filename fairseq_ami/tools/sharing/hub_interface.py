@@ -69,10 +69,12 @@ class AMIHubInterface(TextInterface):
         """Inside, all methods of the interface work in *direction*.
 
         Raises:
-            AMIError: an unknown direction.
+            AMIError: an unknown direction, or one that there is no network for.
         """
         if direction is not None and direction not in DIRECTIONS:
             raise AMIError(f"direction {direction!r}: choose forward or backward")
+        if direction == "backward" and any(model.backward_model is None for model in self.models):
+            raise AMIError("there is no backward network: the pair was trained without one")
         before = self.direction
         self._face(direction or before)
         try:

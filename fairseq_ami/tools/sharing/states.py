@@ -30,7 +30,9 @@ logger = logging.getLogger(__name__)
 # the sections of fairseq's configuration that a loaded checkpoint is asked for
 SECTIONS = ("common", "common_eval", "dataset", "distributed_training", "generation", "interactive")
 HUB_MAX_TOKENS = 4096  # a batch of the hub interface
-PAIR_SETTINGS = ("network_settings", "no_latent_noise", "noise_scale", "noise_hidden_dim", "infomax_dim")
+PAIR_SETTINGS = (
+    "network_settings", "no_backward_network", "no_latent_noise", "noise_scale", "noise_hidden_dim", "infomax_dim",
+)  # fmt: skip
 
 
 def pair_class(state: Dict[str, Any], path: str) -> Type[PairedModel]:
@@ -74,7 +76,10 @@ def plain_state(state: Dict[str, Any], direction: str, path: str) -> Dict[str, A
         raise AMIError(f"direction {direction!r}: choose forward or backward")
     cls = pair_class(state, path)
     name = registered_name(cls.network_class)
-    settings = network_settings(part_of(state, "model")["network_settings"][direction], name)
+    stored = part_of(state, "model")["network_settings"]
+    if direction not in stored:
+        raise AMIError(f"{path} has no {direction} network: it was trained with --no-{direction}-network")
+    settings = network_settings(stored[direction], name)
     prefix = f"{direction}_model."
     weights = {key[len(prefix) :]: value for key, value in state["model"].items() if key.startswith(prefix)}
     cfg = _configuration(state, languages(state, direction), _exchanged(state, direction))
@@ -163,7 +168,9 @@ def pair_state(state: Dict[str, Any], path: str) -> Dict[str, Any]:
     stored = part_of(state, "model")
     model = {key: stored.get(key) for key in PAIR_SETTINGS}
     network = registered_name(cls.network_class)
-    model["network_settings"] = {key: network_settings(model["network_settings"][key], network) for key in DIRECTIONS}
+    model["network_settings"] = {
+        key: network_settings(settings, network) for key, settings in model["network_settings"].items()
+    }
     model["pair_languages"], model["backward_languages"] = (list(languages(state, key)) for key in DIRECTIONS)
     name = registered_name(cls)
     model.update(_name=name, arch=name, forward_checkpoint=None, backward_checkpoint=None, explicit_settings=[])
