@@ -2,6 +2,14 @@ from fairseq_ami.optim.ami_phased import AMIPhased, phased
 from fairseq_ami.optim.lagging import LaggingSchedule
 from fairseq_ami.optim.multiplier import Multiplier
 from fairseq_ami.optim.phased_config import check_options
-from fairseq_ami.optim.running_statistics import RunningStatistics
+from fairseq_ami.optim.running_statistics import RunningSlope, RunningStatistics
 
-__all__ = ["AMIPhased", "LaggingSchedule", "Multiplier", "RunningStatistics", "check_options", "phased"]
+__all__ = [
+    "AMIPhased",
+    "LaggingSchedule",
+    "Multiplier",
+    "RunningSlope",
+    "RunningStatistics",
+    "check_options",
+    "phased",
+]
