@@ -1,8 +1,9 @@
-"""fairseq's commands that cannot work with a text VAE say which verb does."""
+"""fairseq's commands that cannot work with a task of ours say which command does."""
 
 import pytest
 
 from fairseq_ami.errors import AMIError
+from fairseq_ami.tasks.ami_translation import AMITranslation
 from fairseq_ami.tasks.text_vae import TextVAETask
 
 
@@ -10,3 +11,8 @@ from fairseq_ami.tasks.text_vae import TextVAETask
 def test_refused(method, verb):
     with pytest.raises(AMIError, match=f"use fairseq-ami {verb}"):
         getattr(TextVAETask, method)(None)
+
+
+def test_a_pair_is_no_language_model():
+    with pytest.raises(AMIError, match="fairseq-validate --task ami_translation"):
+        AMITranslation.eval_lm_dataloader(None)
