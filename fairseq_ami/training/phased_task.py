@@ -78,7 +78,7 @@ class PhasedTask(FairseqTask):
     # ------------------------------------------------------------------ building
 
     @classmethod
-    def setup_task(cls, cfg: DictConfig, **kwargs: Any) -> FairseqTask:
+    def setup_task(cls, cfg: Any, **kwargs: Any) -> FairseqTask:
         """Build the task.
 
         Raises:
