@@ -29,7 +29,7 @@ def test_parts_of_ones_own_train(my_parts: Path, data: Path, tmp_path: Path) -> 
     args = ami_args(data, tmp_path / "run", 6, *COMMAND, "--user-dir", my_parts, network=network)
     result = train(tmp_path / "run", args)
     forward = [log for log in result.logs("train_inner") if log["phase"] == "2"]
-    assert forward and all(float(log["reward_my_parts:brief_forward"]) < 0 for log in forward)
+    assert forward and all(float(log["reward_brief_forward"]) < 0 for log in forward)
     state = load(tmp_path / "run" / "checkpoint_last.pt")
     assert state["cfg"]["criterion"]["word_weight"] == 0.01 and state["cfg"]["model"].arch == "ami_end_noise"
 

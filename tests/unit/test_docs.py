@@ -63,7 +63,15 @@ def test_options_in_running_text():
     from fairseq.options import get_preprocessing_parser
 
     others = {name for action in get_preprocessing_parser()._actions for name in action.option_strings}
-    others |= {"--upgrade", "--build-constraint", "--no-deps", "--extra-index-url", "--logdir", "--config-dir", "--config-name"}
+    others |= {
+        "--upgrade",
+        "--build-constraint",
+        "--no-deps",
+        "--extra-index-url",
+        "--logdir",
+        "--config-dir",
+        "--config-name",
+    }
     known = set(
         re.findall(r"`(--[\w-]+)", "".join((ROOT / "docs" / f"{name}.md").read_text() for name in PAGES_OF_OPTIONS))
     )
