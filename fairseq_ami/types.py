@@ -70,6 +70,7 @@ class Batch(TypedDict):
         target: what it writes, shape (batch, target length), padded; None of sentences without references.
         reverse: in dialogue the batch of the backward network.
         unlabelled: a batch of sentences without references, which comes along.
+        spare: of such a batch: it stands in for one without sentences, and counts for nothing.
         context: in a reverse batch what is read before each sentence, shape (batch, context length).
         source_limit: in a reverse batch the most symbols of context and sentence together.
     """
@@ -81,6 +82,7 @@ class Batch(TypedDict):
     target: Tensor
     reverse: NotRequired["Batch"]
     unlabelled: NotRequired["Batch"]
+    spare: NotRequired[bool]
     context: NotRequired[Tensor]
     source_limit: NotRequired[int]
 

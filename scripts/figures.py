@@ -44,7 +44,7 @@ def demo_table() -> Dict[str, Dict[str, float]]:
 def translation_table(direction: str) -> Dict[str, Dict[str, float]]:
     """System -> BLEU, chrF and the bound under the common Q, of Multi30k."""
     page = "examples/multi30k/README.md"
-    scores = {row[0].replace(" continued", ""): row for row in rows(page, f"| {direction} |")[1:]}
+    scores = {re.sub(" continued|, boxed.*", "", row[0]): row for row in rows(page, f"| {direction} |")[1:]}
     head, *body = rows(page, "| | own bound |")
     common = head.index("common")
     bounds = {row[0].replace(f"{direction} ", "").replace(" continued", ""): row[common] for row in body}

@@ -142,8 +142,9 @@ def row(action: argparse.Action, default: Any) -> ActionRow:
     """Name with choices or placeholder, default, the paper's value, help."""
     name = action.option_strings[-1] if action.option_strings else str(action.metavar or action.dest)
     text = (action.help or "").replace("%(default)s", str(default)).replace("%%", "%")
-    choices = "\\|".join(str(choice) for choice in action.choices or ())
+    choices = "|".join(str(choice) for choice in action.choices or ())
     value = "" if action.nargs == 0 or not action.option_strings else f" {choices or _placeholder(action)}"
+    value = value.replace("|", "\\|")
     return f"`{name}{value}`", shown(default), PAPER.get(name, ""), text.replace("|", "\\|").replace("<", "&lt;")
 
 

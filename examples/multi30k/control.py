@@ -1,6 +1,7 @@
 """A reward that says nothing about quality: the control of what sampling and a policy gradient do by themselves.
 
-A constant reward would be no control here: under a baseline it is exactly nothing. This one is arbitrary, and always the
+A constant reward would be no control here: under a baseline it is exactly nothing.
+This one is arbitrary, and always the
 same for the same source and output, so that a policy could learn it.
 """
 

@@ -1,6 +1,7 @@
 """Which settings of ``ami_minimax`` cannot work together, said before the first update."""
 
 import logging
+import math
 from typing import Dict
 
 from fairseq_ami.criterions.ami_config import AMIMinimaxConfig
@@ -89,6 +90,13 @@ def _check_unlabelled(cfg: AMIMinimaxConfig, game: Game, unlabelled: bool) -> No
         )
     if "unlabelled_backward" in asked and "backward" not in game.players:
         raise AMIError(f"--unlabelled-backward has no effect with --objective {cfg.objective}: leave it out")
+    if unlabelled and str(cfg.sampler) == "teacher-forced":
+        raise AMIError(
+            "--sampler teacher-forced follows a reference, which the sentences of --unlabelled do not have: pass "
+            "--sampler ancestral, or leave --unlabelled out"
+        )
+    if not 0 < cfg.unlabelled_weight < math.inf:
+        raise AMIError(f"--unlabelled-weight must be a positive number, not {cfg.unlabelled_weight}")
     need = [name for name in reward_weights(cfg, game) if name in NEED_REFERENCES]
     if unlabelled and need:
         raise AMIError(

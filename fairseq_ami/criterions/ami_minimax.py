@@ -1,8 +1,7 @@
 """``ami_minimax``: the objective of each phase of the game (AMI equations 4, 10 to 13, 15, 20)."""
 
 import logging
-from contextlib import contextmanager
-from typing import Callable, Dict, FrozenSet, Iterator, List, Optional, Tuple
+from typing import Callable, Dict, FrozenSet, List, Optional, Tuple, Union
 
 import torch
 from fairseq.criterions import FairseqCriterion, register_criterion
@@ -125,7 +124,8 @@ class AMIMinimax(FairseqCriterion):
 
     def _pretrain_phase(self, turn: Turn) -> Tuple[Tensor, int]:
         loss = self._likelihood(turn, "forward")
-        loss = loss + self._likelihood(turn, "backward")
+        if turn.model.backward_model is not None:
+            loss = loss + self._likelihood(turn, "backward")
         return loss + self._infomax_term(turn), turn.batch["ntokens"]
 
     def _forward_phase(self, turn: Turn) -> Tuple[Tensor, int]:
@@ -135,10 +135,8 @@ class AMIMinimax(FairseqCriterion):
             use_multiplier = self.game.multiplier and str(self.cfg.cosine_multiplier) == "both"
             term, _ = self._policy_term(turn, use_multiplier)
             loss = loss + self.cfg.policy_weight * term
-            with self._unlabelled(turn) as other:
-                if other is not None:
-                    term, _ = self._policy_term(other, use_multiplier=False)
-                    loss = loss + self.cfg.policy_weight * self.cfg.unlabelled_weight * term
+            rewarded = self._unlabelled(turn, lambda other: self._policy_term(other, use_multiplier=False)[0])
+            loss = loss + self.cfg.policy_weight * rewarded
         return loss, turn.batch["ntokens"]
 
     def _noise_phase(self, turn: Turn) -> Tuple[Tensor, int]:
@@ -157,24 +155,24 @@ class AMIMinimax(FairseqCriterion):
         if self.fake_weight != 0:
             loss = loss + self.fake_weight * self._fake_term(turn, self.game.adversarial)
         if str(self.cfg.unlabelled_backward) == "cooperative":
-            with self._unlabelled(turn) as other:
-                if other is not None:
-                    loss = loss + self.cfg.unlabelled_weight * self._fake_term(other, adversarial=False)
+            loss = loss + self._unlabelled(turn, lambda other: self._fake_term(other, adversarial=False))
         return loss, turn.reverse["ntokens"]
 
     # ------------------------------------------------------------------ terms
 
-    @contextmanager
-    def _unlabelled(self, turn: Turn) -> Iterator[Optional[Turn]]:
-        """The turn of the sentences without references, whose sums are logged under names of their own; None without
-        such sentences. They are weighed against the tokens of the pairs."""
+    def _unlabelled(self, turn: Turn, term: Callable[[Turn], Tensor]) -> Union[Tensor, float]:
+        """*term* of the sentences without references, weighed against the tokens of the pairs; 0 without any.
+
+        Its sums are logged under names of their own. A spare sentence counts for nothing.
+        """
         batch = turn.batch.get("unlabelled")
         if batch is None or turn.step.unlabelled is None:
-            yield None
-            return
+            return 0.0
+        counts = 0 if batch.get("spare") else 1
         log: Log = {}
-        yield Turn(turn.model, batch, reverse_sample(batch, self.pad, self.eos), turn.step.unlabelled, log)
-        turn.log.update({UNLABELLED + name: value for name, value in log.items()})
+        value = term(Turn(turn.model, batch, reverse_sample(batch, self.pad, self.eos), turn.step.unlabelled, log))
+        turn.log.update({UNLABELLED + name: counts * number for name, number in log.items()})
+        return counts * self.cfg.unlabelled_weight * value
 
     def _likelihood(self, turn: Turn, direction: str) -> Tensor:
         """Label-smoothed negative log-likelihood of real pairs under one of the networks, summed."""

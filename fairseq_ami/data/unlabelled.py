@@ -1,7 +1,9 @@
 """Sentences without references beside the pairs of a training set."""
 
 import logging
+import math
 import os
+import struct
 from typing import Any, Dict, List, Optional
 
 import numpy as np
@@ -13,12 +15,14 @@ from fairseq.data import (
     indexed_dataset,
 )
 
+from fairseq_ami.checkpoints import first_line
 from fairseq_ami.errors import AMIError
 from fairseq_ami.random_streams import Stream
 
 logger = logging.getLogger(__name__)
 
 KEY = "unlabelled"  # of a batch: the batch of sentences without references that comes with it
+SPARE = "spare"  # of that batch: it only stands in for one without sentences, and counts for nothing
 
 
 def load_unlabelled(folder: str, prefix: str, source: str, target: str, dictionary: Dictionary) -> LanguagePairDataset:
@@ -31,7 +35,7 @@ def load_unlabelled(folder: str, prefix: str, source: str, target: str, dictiona
         dictionary: of the source language.
 
     Raises:
-        AMIError: no such file, one that has a target as well, or an empty one.
+        AMIError: no such file, one that has a target as well, or one that is empty or damaged.
     """
     stem = prefix if os.path.dirname(prefix) else os.path.join(folder, prefix)
     names = [f"{stem}.{source}-{target}.", f"{stem}.{source}-None."]
@@ -46,9 +50,19 @@ def load_unlabelled(folder: str, prefix: str, source: str, target: str, dictiona
             f"--unlabelled {prefix}: it has references as well, {found}{target}.bin: name text without them, or train "
             "on it as pairs"
         )
-    sentences = data_utils.load_indexed_dataset(found + source, dictionary)
+    nothing = f"--unlabelled {prefix}: {found}{source}.bin holds no sentence"
+    if os.path.exists(f"{found}{source}.bin") and os.path.getsize(f"{found}{source}.bin") == 0:
+        raise AMIError(nothing)  # fairseq cannot open it
+    try:
+        sentences = data_utils.load_indexed_dataset(found + source, dictionary)
+    except (AssertionError, OSError, ValueError, struct.error) as error:
+        raise AMIError(
+            f"--unlabelled {prefix}: {found}{source}.bin or its .idx is damaged ({first_line(error)}): write it again"
+        ) from error
     if sentences is None or len(sentences) == 0:
-        raise AMIError(f"--unlabelled {prefix}: {found}{source}.bin holds no sentence")
+        raise AMIError(nothing)
+    if getattr(sentences, "supports_prefetch", False):  # fairseq's older format is read before it is used
+        sentences.prefetch(range(len(sentences)))
     return LanguagePairDataset(sentences, sentences.sizes, dictionary, left_pad_source=True)
 
 
@@ -61,7 +75,8 @@ class WithUnlabelled(BaseWrapperDataset):
 
     In an epoch each pair brings *ratio* sentences on average, of about the rank of its own length, so that neither
     padding nor memory grows. Which they are follows from the seed, the epoch and the pair alone: a resume and any
-    number of workers see the same. A batch always brings at least one.
+    number of workers see the same. Where the pairs of a batch bring none, one sentence comes marked as ``spare``: it
+    counts for nothing, but workers add up only what all of them log.
 
     Args:
         pairs: the training set.
@@ -85,8 +100,8 @@ class WithUnlabelled(BaseWrapperDataset):
         longest: Optional[int] = None,
     ):
         super().__init__(pairs)
-        if not ratio > 0:
-            raise AMIError(f"--unlabelled-ratio must be positive, not {ratio}")
+        if not 0 < ratio < math.inf:
+            raise AMIError(f"--unlabelled-ratio must be a positive number, not {ratio}")
         self.unlabelled, self.ratio, self.seed = unlabelled, ratio, seed
         sizes = np.asarray(unlabelled.src_sizes)
         self._pool = np.flatnonzero(sizes <= longest) if longest is not None else np.arange(len(sizes))
@@ -108,18 +123,25 @@ class WithUnlabelled(BaseWrapperDataset):
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
         return getattr(self.dataset, name)
 
+    @property
+    def can_reuse_epoch_itr_across_epochs(self) -> bool:
+        """No: processes that load data would keep the sentences of the epoch in which they started."""
+        return False
+
     def set_epoch(self, epoch: int) -> None:
-        """Draw the sentences of an epoch: all of them before any comes again."""
+        """Draw the sentences of an epoch. It goes on where the epoch before it stopped: all of them come, in random
+        order, before any comes again."""
         super().set_epoch(epoch)
         if epoch == self._epoch:
             return
         self._epoch = epoch
-        count = max(1, round(self.ratio * len(self.dataset)))
+        count, pool = max(1, round(self.ratio * len(self.dataset))), len(self._pool)
+        first = (epoch - 1) * count
         rounds = [
-            np.random.default_rng([self.seed, Stream.UNLABELLED, epoch, turn]).permutation(self._pool)
-            for turn in range(-(-count // len(self._pool)))
+            np.random.default_rng([self.seed, Stream.UNLABELLED, turn]).permutation(self._pool)
+            for turn in range(first // pool, (first + count - 1) // pool + 1)
         ]
-        drawn = np.concatenate(rounds)[:count]
+        drawn = np.concatenate(rounds)[first % pool :][:count]
         self._drawn = drawn[np.argsort(np.asarray(self.unlabelled.src_sizes)[drawn], kind="stable")]
 
     def partners(self, index: int) -> List[int]:
@@ -132,7 +154,7 @@ class WithUnlabelled(BaseWrapperDataset):
         return {
             **self.dataset[index],
             KEY: [self._sentence(number) for number in self.partners(index)],
-            "spare": int(self._drawn[place]),
+            SPARE: int(self._drawn[place]),
         }
 
     def _sentence(self, number: int) -> Dict[str, Any]:
@@ -143,5 +165,7 @@ class WithUnlabelled(BaseWrapperDataset):
         batch = self.dataset.collater(samples, pad_to_length)
         if batch:
             sentences = [sentence for sample in samples for sentence in sample[KEY]]
-            batch[KEY] = self.unlabelled.collater(sentences or [self._sentence(samples[0]["spare"])])
+            batch[KEY] = self.unlabelled.collater(sentences or [self._sentence(samples[0][SPARE])])
+            if not sentences:
+                batch[KEY][SPARE] = True
         return batch

@@ -187,15 +187,17 @@ def score_samples(model: PairedModel, batch: Batch, samples: Samples, settings: 
 
 
 def sample_sums(rollout: Rollout, batch: Batch, settings: SamplerSettings) -> Dict[str, Any]:
-    """Sums that describe the samples of a batch, for the logs; ratios are taken in ``report``."""
+    """Sums that describe the samples of a batch, for the logs; ratios are taken in ``report``. Where there are no
+    references, there is no ratio of lengths."""
     tokens, actions = rollout.samples.tokens, rollout.samples.actions
     rows = tokens.size(0)
     sums = {
         "sample_tokens": _count(tokens.ne(settings.pad)),
         "sample_rows": rows,
-        "sample_reference_tokens": batch["ntokens"] * (rows // len(batch["id"])),
         "sample_cut": rows - _count(actions & tokens.eq(settings.eos)),
     }
+    if batch["target"] is not None:
+        sums["sample_reference_tokens"] = batch["ntokens"] * (rows // len(batch["id"]))
     if rollout.entropy is not None:
         sums.update(entropy_sum=rollout.entropy, entropy_count=_count(actions))
     if rollout.noise_norm is not None:

@@ -122,7 +122,7 @@ class AMITranslation(PhasedTask, TranslationTask):
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
         super().load_dataset(split, epoch, combine, **kwargs)
         pairs = self._prepared(self.datasets[split])
-        if self.cfg.unlabelled and split == self.cfg.train_subset:
+        if self.cfg.unlabelled and split == self.cfg.train_subset and self._criterion is not None:  # it is for training
             pairs = self._with_unlabelled(pairs, epoch)
         self.datasets[split] = SeededOrder(pairs, self.cfg.seed)
 
@@ -225,12 +225,12 @@ class AMITranslation(PhasedTask, TranslationTask):
     def _start(self, optimizer: AMIPhased, model: PairedModel) -> None:
         if not self.cfg.unlabelled and self.cfg.unlabelled_ratio != AMITranslationConfig.unlabelled_ratio:
             raise AMIError("--unlabelled-ratio is for the sentences of --unlabelled: name them, or leave it out")
-        pretrained = PhaseSchedule.movers(PRETRAIN) if self.schedule.pretrain_updates else frozenset()
+        movers = PhaseSchedule.movers(PRETRAIN) & self._model_players
+        pretrained = movers if self.schedule.pretrain_updates else frozenset()
         check_options(optimizer.settings, self.schedule.players, pretrained, frozenset(optimizer.optimizers))
         self._sample_log = SampleLog(self.cfg.log_samples, self.cfg.save_dir)
-        self._statistics = RewardStatistics(
-            optimizer, bool(self.cfg.unlabelled), str(self._criterion.cfg.reward_length) == "neutral"
-        )
+        neutral = str(self._criterion.cfg.reward_length) == "neutral"
+        self._statistics = RewardStatistics(optimizer, bool(self.cfg.unlabelled), neutral)
         optimizer.set_box(self._criterion.game.box)
 
     def _phase(self, optimizer: AMIPhased, update_num: int) -> str:

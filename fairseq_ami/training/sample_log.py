@@ -3,8 +3,9 @@
 import json
 import logging
 import os
+from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional
+from typing import Any, Deque, Dict, List, Optional, Tuple
 
 from fairseq.distributed import utils as distributed_utils
 from fairseq.logging import progress_bar
@@ -15,6 +16,7 @@ from fairseq_ami.files import write_text
 logger = logging.getLogger(__name__)
 
 FILE = "samples.jsonl"
+WAITING = 20  # texts at most, until TensorBoard has its first scalars and with them a place to write to
 
 Shown = Dict[str, Any]  # a source, its reference and its samples with their rewards
 
@@ -48,12 +50,20 @@ class SampleLog:
         self._next = self._update = 0
         self._rows: List[Shown] = []
         self._begun = False
+        self._texts: Deque[Tuple[str, str, int]] = deque(maxlen=WAITING)  # not yet in TensorBoard
 
     def collect(self, update: int) -> Optional[List[Shown]]:
-        """A list for the samples of this update; None where none are to be shown, as on all workers but the first."""
-        wanted = 0 < self.every and self._next <= update and distributed_utils.get_global_rank() == 0
+        """A list for the samples of this update; None where none are to be shown, as on all workers but the first.
+
+        Raises:
+            AMIError: the file that a resumed run goes on with cannot be read.
+        """
+        if self.every < 1 or distributed_utils.get_global_rank() != 0:
+            return None
+        if not self._begun:
+            self._resume(update)
         self._rows, self._update = [], update
-        return self._rows if wanted else None
+        return self._rows if self._next <= update else None
 
     def flush(self, phase: str) -> None:
         """Show what was collected; nothing in a phase without rewards.
@@ -64,24 +74,40 @@ class SampleLog:
         if not self._rows:
             return
         update = self._update
-        self._next = (update // self.every + 1) * self.every
+        self._next = self._after(update)
         rows = [{"update": update, "phase": phase, **row} for row in self._rows]
         self._rows = []
         text = "\n\n".join(as_text(row) for row in rows)
         logger.info("samples of update %d (%s):\n%s", update, phase, text)
-        self._append(update, rows)
-        for name, writer in progress_bar._tensorboard_writers.items():
-            if name.startswith("train"):
-                writer.add_text(f"samples_{phase}", text.replace("\n", "  \n"), update)
-                break
+        self._append(rows)
+        self._texts.append((f"samples_{phase}", text.replace("\n", "  \n"), update))
+        writers = [writer for name, writer in progress_bar._tensorboard_writers.items() if name.startswith("train")]
+        while writers and self._texts:
+            writers[0].add_text(*self._texts.popleft())
 
-    def _append(self, update: int, rows: List[Shown]) -> None:
-        """A run that is resumed writes its updates again: what the file has of them goes first."""
-        if not self._begun and os.path.exists(self.path):
-            with open(self.path, encoding="utf-8") as file:
-                kept = [line for line in file if line.endswith("\n") and json.loads(line)["update"] < update]
-            write_text(self.path, "".join(kept))
+    def _after(self, update: int) -> int:
+        """The next update of which samples are wanted, where those of *update* were shown."""
+        return (update // self.every + 1) * self.every
+
+    def _resume(self, update: int) -> None:
+        """A run that is resumed writes its updates again: what the file has of them goes. It goes on as if it had never
+        stopped."""
         self._begun = True
+        if not os.path.exists(self.path):
+            return
+        try:
+            with open(self.path, encoding="utf-8") as file:
+                rows = [(json.loads(line)["update"], line) for line in file if line.endswith("\n")]
+            kept = [(number, line) for number, line in rows if number < update]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise AMIError(
+                f"--log-samples: {self.path} was not written by this option ({type(error).__name__}): move it away"
+            ) from error
+        write_text(self.path, "".join(line for _, line in kept))
+        if kept:
+            self._next = self._after(kept[-1][0])
+
+    def _append(self, rows: List[Shown]) -> None:
         try:
             os.makedirs(os.path.dirname(self.path), exist_ok=True)
             with open(self.path, "a", encoding="utf-8") as file:

@@ -28,7 +28,7 @@ def sampled_gradients(game, phase, reward_mean=None, reward_std=None, step=None,
     """The criterion's gradient in each of many updates, for one copy of the sources; (updates, weights).
 
     Args:
-        step: more of what the criterion is told about the update.
+        step: more of what the criterion is told about an update; or its number -> that.
         settings: of the criterion.
     """
     task, model, batch, _ = game
@@ -37,7 +37,8 @@ def sampled_gradients(game, phase, reward_mean=None, reward_std=None, step=None,
     weights = list(model.player_networks()[phase].parameters())
     rows = []
     for update in range(UPDATES):
-        loss = criterion(model, batch, Step(phase, update, reward_mean, reward_std, **(step or {})))[0]
+        more = step(update) if callable(step) else step or {}
+        loss = criterion(model, batch, Step(phase, update, reward_mean, reward_std, **more))[0]
         model.zero_grad()
         (loss / COPIES).backward()  # checkpointed layers allow no torch.autograd.grad
         rows.append(flat([torch.zeros_like(w) if w.grad is None else w.grad for w in weights]))

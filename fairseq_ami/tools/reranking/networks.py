@@ -101,11 +101,16 @@ def backward_networks(
         cfg: fairseq's configuration.
 
     Raises:
-        AMIError: single networks without ``--backward-path``, or checkpoints that do not fit.
+        AMIError: networks that have no other half, without ``--backward-path``, or checkpoints that do not fit.
     """
     if path:
         found, _ = load_models(path, task, cfg, "--backward-path")
         return [model.active if isinstance(model, PairedModel) else model for model in found]
-    if not models or not all(isinstance(model, PairedModel) for model in models):
+    if not bring_backward(models):
         raise AMIError("--path holds no backward network: name one with --backward-path (a pair brings its own)")
     return [model.other for model in models]
+
+
+def bring_backward(models: List[BaseFairseqModel]) -> bool:
+    """Whether *models*, those that search, are pairs that bring backward networks; one may be trained without."""
+    return bool(models) and all(isinstance(model, PairedModel) and model.other is not None for model in models)
