@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -32,6 +33,13 @@ def test_parts_of_ones_own_train(my_parts: Path, data: Path, tmp_path: Path) -> 
     assert forward and all(float(log["reward_brief_forward"]) < 0 for log in forward)
     state = load(tmp_path / "run" / "checkpoint_last.pt")
     assert state["cfg"]["criterion"]["word_weight"] == 0.01 and state["cfg"]["model"].arch == "ami_end_noise"
+
+
+def test_reward_of_the_front_page() -> None:
+    names: dict = {}
+    (block,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    exec(block, names)
+    assert names["brief"](SimpleNamespace(outputs=["ein Hund", "", "ja ."])) == [-2, 0, -2]
 
 
 def test_the_noise_moves_the_end_symbol_only(my_parts: Path) -> None:

@@ -19,23 +19,23 @@ _PIPES = re.compile(r"\| (\w+) ([^|\s]+)(?= \||$)")
 KINDS = ("train", "train_inner", "valid")  # lines that every training log has
 # what the axis says; other metrics stand under their own names
 AXES = {
-    "kl": "KL (nats a sentence)",
+    "kl": "KL (nats per sentence)",
     "mi": "I(x; z) (nats)",
     "bound": "bound on I(x; z) (nats)",
     "au": "active units",
-    "nll": "-ELBO (nats a sentence)",
-    "reconstruction": "-log p(x|z) (nats a sentence)",
+    "nll": "-ELBO (nats per sentence)",
+    "reconstruction": "-log p(x|z) (nats per sentence)",
     "kl_weight": "weight of the KL term",
     "ppl": "perplexity",
     "loss": "loss (bits)",
-    "nll_loss": "NLL (bits a token)",
-    "vim_bound": "log Q(S|T') (nats a sentence)",
-    "vim_bound_token": "log Q(S|T') (nats a token)",
-    "vim_bound_common": "log Q(S|T'), common Q\n(nats a sentence)",
-    "vim_bound_token_common": "log Q(S|T'), common Q\n(nats a token)",
+    "nll_loss": "NLL (bits per token)",
+    "vim_bound": "log Q(S|T') (nats per sentence)",
+    "vim_bound_token": "log Q(S|T') (nats per token)",
+    "vim_bound_common": "log Q(S|T'), common Q\n(nats per sentence)",
+    "vim_bound_token_common": "log Q(S|T'), common Q\n(nats per token)",
     "reward_forward": "reward of P (nats)",
     "reward_noise": "reward of the noise (nats)",
-    "wps": "tokens a second",
+    "wps": "tokens per second",
     "num_updates": "updates",
 }
 
@@ -152,7 +152,7 @@ def _elsewhere(paths: Sequence[str], metric: str, read: str) -> str:
 
 
 def table(runs: Sequence[Run], metrics: Sequence[str]) -> str:
-    """Tab-separated: run, update, one column a metric; ``-`` where a line does not have it."""
+    """Tab-separated: run, update, one column per metric; ``-`` where a line does not have it."""
     lines = ["\t".join(["run", "update", *metrics])]
     for run in runs:
         for update, values in sorted(run.points.items()):
@@ -163,7 +163,7 @@ def table(runs: Sequence[Run], metrics: Sequence[str]) -> str:
 
 
 def draw(runs: Sequence[Run], metrics: Sequence[str]) -> "Figure":
-    """One panel a metric, one line a run.
+    """One panel per metric, one line per run.
 
     Raises:
         AMIError: matplotlib is not installed.

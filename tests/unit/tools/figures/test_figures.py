@@ -95,7 +95,7 @@ def test_what_the_figure_shows(logs):
     kl, au = figure.axes
     assert [line.get_xydata().tolist() for line in kl.lines] == [[[100, 1.967], [200, 2.5]]] * 2
     assert [line.get_xydata().tolist() for line in au.lines] == [[], [[200, 8]]]
-    assert (kl.get_xlabel(), kl.get_ylabel(), au.get_ylabel()) == ("updates", "KL (nats a sentence)", "active units")
+    assert (kl.get_xlabel(), kl.get_ylabel(), au.get_ylabel()) == ("updates", "KL (nats per sentence)", "active units")
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["simple", "json"]
 
 
