@@ -25,11 +25,15 @@ def test_relative_paths_from_yaml(folder: Path) -> None:
     """The example's configuration stays in the folder where it was started, and writes there."""
     (folder / "fairseq_ami").symlink_to(PLUGIN)  # the default of common.user_dir: a checkout
     networks = ["model.forward_checkpoint=forward.pt", "model.backward_checkpoint=backward.pt"]
-    short = ["common.cpu=true", "optimization.max_update=3", "task.noise_updates=1", "dataset.num_workers=0"]
-    short += ["checkpoint.save_dir=run", "dataset.disable_validation=true"]
+    short = ["common.cpu=true", "optimization.max_update=4", "task.noise_updates=1", "dataset.num_workers=0"]
+    short += ["checkpoint.save_dir=run", "dataset.disable_validation=true", "common.log_interval=1"]
+    short += ["task.phase_cycle='noise=1,forward=1,backward=1'"]
     result = run("hydra-train", hydra(folder, "task.data=data-bin", *networks, *short), folder / "log", cwd=folder)
     assert result.code == 0 and (folder / "run" / "checkpoint_last.pt").is_file()
     assert not (folder / "outputs").exists()
+    lines = [line for line in result.text.splitlines() if "[train_inner]" in line]
+    assert len(lines) == 4 and not any("=None" in line for line in lines), "a line holds what its interval logged"
+    assert ["reward_forward=" in line for line in lines] == [False, False, True, False]
 
 
 def test_what_the_yaml_file_leaves_open(folder: Path) -> None:
