@@ -30,6 +30,7 @@ VERBS = {
     "human-eval": "blind pairs of replies for human judges, and their wins, losses, ties and agreement",
     "compare": "histories with the replies of all systems, side by side",
     "rerank": "rerank an n-best list by forward score, backward score and length, or by minimum Bayes risk",
+    "reward-ceiling": "what a reward could give: which of a source's samples it would pick, beside beam search",
     "vae-eval": "likelihood, latent metrics and perplexities of generated text of text VAEs",
     "vae-sample": "text from a text VAE: prior samples, reconstructions, interpolations, nearest neighbours",
     "plot": "figures: metrics of training logs, posterior means of a text VAE",

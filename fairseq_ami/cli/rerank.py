@@ -5,9 +5,7 @@ Takes the search options of fairseq-generate.
 
 import argparse
 import json
-import logging
 import os
-import sys
 import warnings
 from dataclasses import asdict, dataclass
 from typing import Any, Dict, List, Optional, Tuple
@@ -19,6 +17,7 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from omegaconf import DictConfig
 
 import fairseq_ami
+from fairseq_ami.cli.messages import show_progress
 from fairseq_ami.cli.options.rerank import TASKS
 from fairseq_ami.data.dialogue import CONTEXT, HISTORY, LAST, REPLY
 from fairseq_ami.errors import AMIError
@@ -71,14 +70,6 @@ def by_information(args: argparse.Namespace, decoder: MMIDecoder) -> Tuple[List[
     if not done or (args.gen_subset, args.nbest_file) != (args.tune_subset, args.tune_nbest_file):
         done.append(decoder.score(args.gen_subset, args.nbest_file))
     return done, [scored.features.choose(found.weight, found.length_weight) for scored in done], found
-
-
-def show_progress() -> None:
-    """fairseq's messages in fairseq's form, on stderr: stdout is for the table."""
-    form = "%(asctime)s | %(levelname)s | %(name)s | %(message)s"
-    level = os.environ.get("LOGLEVEL", "INFO").upper()
-    logging.basicConfig(format=form, datefmt="%Y-%m-%d %H:%M:%S", level=level, stream=sys.stderr, force=True)
-    logging.getLogger("hydra").setLevel(logging.WARNING)
 
 
 def check_arguments(args: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ from fairseq_ami.errors import AMIError
 from fairseq_ami.models.paired import PairedModel
 from fairseq_ami.tasks.ami_translation import AMITranslation, AMITranslationConfig
 from fairseq_ami.training.replies import ReplySettings, ReplyValidation, generation_args
-from fairseq_ami.types import Arguments, Batch, Log, Search
+from fairseq_ami.types import Arguments, Batch, Log, Network, Search
 
 logger = logging.getLogger(__name__)
 
@@ -88,13 +88,17 @@ class AMIDialog(AMITranslation):
         model = super().build_model(cfg, from_checkpoint)
         self._source_limit = int(min(self._source_limit, model.max_positions()[0]))
         if isinstance(model, PairedModel) and model.backward_model is not None:
-            reads, writes = map(min, self._backward_limits, model.backward_model.max_positions())
-            self._backward_limits = (int(reads), int(writes))
+            self.limit_backward(model.backward_model)
         if self.cfg.eval_replies and not from_checkpoint:
             generator = self.build_generator([model], generation_args(self.cfg.eval_replies_args))
             vectors, subwords = self.cfg.eval_replies_vectors, self.cfg.eval_replies_remove_bpe
             self._replies = ReplyValidation(self.target_dictionary, generator, vectors, subwords)
         return model
+
+    def limit_backward(self, network: Network) -> None:
+        """Let batches bring no more than *network*, a backward one, can read and write."""
+        reads, writes = map(min, self._backward_limits, network.max_positions())
+        self._backward_limits = (int(reads), int(writes))
 
     def _prepared(self, loaded: LanguagePairDataset) -> DialogueDataset:
         own = (self.cfg.source_lang, self.cfg.target_lang) != self.backward_languages

@@ -32,7 +32,7 @@ from fairseq_ami.training.refused import OWN_RATES
 from fairseq_ami.training.reward_statistics import RewardStatistics
 from fairseq_ami.training.sample_log import SampleLog, SampleLogSettings
 from fairseq_ami.training.settings import RunSettings, check_settings
-from fairseq_ami.types import UNLABELLED, Arguments, Batch, Hypotheses, Log, Search
+from fairseq_ami.types import UNLABELLED, Arguments, Batch, Hypotheses, Log, Network, Search
 
 logger = logging.getLogger(__name__)
 
@@ -100,6 +100,9 @@ class AMITranslation(PhasedTask, TranslationTask):
     def separators(self) -> Tuple[int, ...]:
         """Symbols that stand between sentences and that no network may write."""
         return ()
+
+    def limit_backward(self, network: Network) -> None:
+        """Let batches bring no more than *network*, a backward one, can read and write: here the pair sees to it."""
 
     def reversed(self) -> "AMITranslation":
         """The task of the other network of the pair: its languages, the dictionaries exchanged.

@@ -112,7 +112,7 @@ class MMIDecoder:
             AMIError: no such subset, no model to search with, a file that does not fit, or no references
                 although *references* asks for them.
         """
-        self._load(subset)
+        load_subset(self.task, subset, self.saved)
         post_process = self.cfg.common_eval.post_process
         if nbest_file:
             lists = nbest.read_nbest(self.task, nbest_file, subset, post_process, self.finish)
@@ -130,14 +130,6 @@ class MMIDecoder:
         )
         return Scored(subset, lists, log_q, reranking.features(lists, log_q, self.scores), counts)
 
-    def _load(self, subset: str) -> None:
-        try:
-            self.task.load_dataset(subset, task_cfg=self.saved.task if self.saved is not None else None)
-        except FileNotFoundError as error:
-            raise AMIError(f"there is no subset {subset} in {self.task.cfg.data}: {error}") from error
-        if len(self.task.dataset(subset)) == 0:
-            raise AMIError(f"the subset {subset} is empty")
-
     def _search(self, subset: str) -> List[nbest.Candidates]:
         if not self.models:
             raise AMIError(f"--path or an n-best file is needed for {subset}")
@@ -146,6 +138,20 @@ class MMIDecoder:
         # fairseq's default of 1 leaves nothing to choose from: all that the search finds
         count = self.task.cfg.latent_noise_draws or (options.nbest if options.nbest > 1 else options.beam)
         return nbest.search(self.task, self.models, generator, self.cfg, subset, count, self.finish)
+
+
+def load_subset(task: "AMITranslation", subset: str, saved: Optional[DictConfig] = None) -> None:
+    """Load *subset*, with what *saved*, the settings of a checkpoint, say of the data.
+
+    Raises:
+        AMIError: no such subset, or an empty one.
+    """
+    try:
+        task.load_dataset(subset, task_cfg=saved.task if saved is not None else None)
+    except FileNotFoundError as error:
+        raise AMIError(f"there is no subset {subset} in {task.cfg.data}: {error}") from error
+    if len(task.dataset(subset)) == 0:
+        raise AMIError(f"the subset {subset} is empty")
 
 
 def setup_task(cfg: DictConfig) -> "AMITranslation":
