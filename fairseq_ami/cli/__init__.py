@@ -21,7 +21,8 @@ PROG = "fairseq-ami"
 # Verb -> its line in --help. The lines stand here so that only the options of the chosen verb are imported.
 VERBS = {
     "user-dir": "print the folder to give to --user-dir",
-    "export": "write a plain fairseq checkpoint, or a self-contained folder, from a trained pair",
+    "translate": "translate text with a pair or a single network: n-best lists, samples, reranking, scores",
+    "export": "write a trained network for fairseq, CTranslate2 or Hugging Face transformers",
     "average": "average the parameters of several checkpoints",
     "bound": "VIM bounds and real-minus-synthetic gaps of trained pairs",
     "dialog-prepare": "training data of dialogues: histories and replies, tokenised and binarised",

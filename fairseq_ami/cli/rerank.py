@@ -23,6 +23,8 @@ from fairseq_ami.data.dialogue import CONTEXT, HISTORY, LAST, REPLY
 from fairseq_ami.errors import AMIError
 from fairseq_ami.files import check_writable, write_text
 from fairseq_ami.plugin import register
+from fairseq_ami.tools.formats.ctranslate2_writer import NAME as CTRANSLATE2
+from fairseq_ami.tools.reranking.ctranslate2_decoder import CTranslate2Decoder
 from fairseq_ami.tools.reranking.decoder import MMIDecoder, Row, Scored, compare
 from fairseq_ami.tools.reranking.mbr import choose_by_risk
 from fairseq_ami.tools.reranking.scores import Tuned, picked, tune
@@ -33,7 +35,8 @@ def run(args: argparse.Namespace) -> int:
     check_arguments(args)
     register()
     show_progress()
-    decoder = MMIDecoder(configuration(args), args.backward_path, args.scores, args.bleu_tokenize, args.mbr is None)
+    decoder_class = CTranslate2Decoder if args.engine == CTRANSLATE2 else MMIDecoder
+    decoder = decoder_class(configuration(args), args.backward_path, args.scores, args.bleu_tokenize, args.mbr is None)
     if args.mbr is None:
         done, choices, found = by_information(args, decoder)
     else:
@@ -156,11 +159,13 @@ def how_chosen(args: argparse.Namespace, found: Found) -> List[str]:
 
 def as_json(args: argparse.Namespace, rows: List[Row], found: Found, signature: Optional[str]) -> Dict[str, Any]:
     """The same as plain data, with the whole grid."""
-    names = "path backward_path gen_subset tune_subset nbest_file tune_nbest_file scores beam nbest lenpen sampling mbr"
+    names = "engine path backward_path gen_subset tune_subset nbest_file tune_nbest_file scores beam nbest lenpen"
     grid = found.tuned.grid if found.tuned else ()
     return {
         "version": fairseq_ami.__version__,
-        "settings": {name: getattr(args, name) for name in [*names.split(), "latent_noise_draws", "seed"]},
+        "settings": {
+            name: getattr(args, name) for name in [*names.split(), "sampling", "mbr", "latent_noise_draws", "seed"]
+        },
         "lambda": found.weight,
         "length_weight": found.length_weight,
         "tuned": found.tuned is not None,

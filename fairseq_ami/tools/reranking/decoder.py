@@ -90,16 +90,21 @@ class MMIDecoder:
         if self.task.separators and self.languages == tuple(self.task.backward_languages):
             raise AMIError(f"-s {self.languages[0]} -t {self.languages[1]} is the backward network's own data: replies "
                            f"are reranked on -s {HISTORY} -t {REPLY}")  # fmt: skip
-        path = cfg.common_eval.path
-        self.models, self.saved = networks.load_models(path, self.task, cfg) if path else ([], None)
         self.backward_task = self.task.reversed()
-        self.backward: List[BaseFairseqModel] = []
-        if needs_backward or backward_path or networks.bring_backward(self.models):
-            self.backward = networks.backward_networks(self.models, backward_path, self.backward_task, cfg)
+        self._load_networks(cfg.common_eval.path, backward_path, needs_backward)
         if cfg.tokenizer is not None and "target_lang" in cfg.tokenizer:
             cfg.tokenizer.source_lang, cfg.tokenizer.target_lang = self.languages
         tokenizer = self.task.build_tokenizer(cfg.tokenizer)
         self.finish = tokenizer.decode if tokenizer is not None else str
+
+    def _load_networks(self, path: Optional[str], backward_path: Optional[str], needs_backward: bool) -> None:
+        self.models, self.saved = networks.load_models(path, self.task, self.cfg) if path else ([], None)
+        self.backward: List[BaseFairseqModel] = []
+        if needs_backward or backward_path or networks.bring_backward(self.models):
+            self.backward = networks.backward_networks(self.models, backward_path, self.backward_task, self.cfg)
+
+    def _has_backward(self) -> bool:
+        return bool(self.backward)
 
     @property
     def languages(self) -> Tuple[str, str]:
@@ -120,15 +125,16 @@ class MMIDecoder:
             lists = self._search(subset)
         known = references or all(entry.reference is not None for entry in lists)
         counts = reranking.bleu_counts(lists, self.tokenize) if known else None
-        if not self.backward:
+        if not self._has_backward():
             return Scored(subset, lists, None, None, counts)
         if self.task.separators:
             limits = [self.backward_task.max_positions(), *(network.max_positions() for network in self.backward)]
             lists = [replace(entry, written=int(min(writes for _, writes in limits))) for entry in lists]
-        log_q = reranking.backward_log_probs(
-            lists, self.backward_task, self.backward, self.cfg, f"backward scores {subset}"
-        )
+        log_q = self._backward_log_probs(lists, f"backward scores {subset}")
         return Scored(subset, lists, log_q, reranking.features(lists, log_q, self.scores), counts)
+
+    def _backward_log_probs(self, lists: Sequence[nbest.Candidates], title: str) -> List[np.ndarray]:
+        return reranking.backward_log_probs(lists, self.backward_task, self.backward, self.cfg, title)
 
     def _search(self, subset: str) -> List[nbest.Candidates]:
         if not self.models:
