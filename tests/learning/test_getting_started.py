@@ -62,6 +62,7 @@ def test_getting_started(folder: Path) -> None:
     printed = run(folder, commands("docs/getting_started.md", "## 2."))
     assert re.search(r'"name": "BLEU",\s+"score": [\d.]+', printed)
     assert len((folder / "test.de").read_text().splitlines()) == 30
+    assert len((folder / "plain.de").read_text().splitlines()) == 30
     assert (folder / "training.png").read_bytes().startswith(b"\x89PNG")
     assert {path.name for path in (folder / "en-de").iterdir()} >= {"model.pt", "dict.en.txt", "dict.de.txt"}
     assert (folder / "average.pt").is_file() and (folder / "pair.tar.gz").is_file()
