@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from fairseq.data import Dictionary
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.models import BaseFairseqModel
+from fairseq.tasks.language_modeling import LanguageModelingTask
 from torch import Tensor, nn
 
-from fairseq_ami.errors import AMIError
+from fairseq_ami.errors import NO_LANGUAGE_MODEL, AMIError
 from fairseq_ami.modules import DiagonalGaussian
 from fairseq_ami.modules.critics import CRITICS, build_critic
 from fairseq_ami.objectives.likelihood import places_of
@@ -42,6 +43,16 @@ class TextVAEModelConfig(FairseqDataclass):
         default=0, metadata={"help": "hidden units of the bag-of-words network for --bow-weight, 0 for none"}
     )
     max_target_positions: int = field(default=200, metadata={"help": "longest sentence, end symbol included"})
+
+
+def check_task(task: object) -> None:
+    """Refuse a task for stock language models, which fairseq-eval-lm takes by default.
+
+    Raises:
+        AMIError: with the command that measures a text VAE.
+    """
+    if isinstance(task, LanguageModelingTask):
+        raise AMIError(NO_LANGUAGE_MODEL)
 
 
 def check_sizes(cfg: TextVAEModelConfig, names: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from fairseq.models import FairseqIncrementalDecoder, register_model, register_m
 from torch import Tensor, nn
 
 from fairseq_ami.errors import AMIError
-from fairseq_ami.models.text_vae import TextVAE, TextVAEModelConfig, check_sizes, optional_parts
+from fairseq_ami.models.text_vae import TextVAE, TextVAEModelConfig, check_sizes, check_task, optional_parts
 from fairseq_ami.types import Arguments, DecoderOut, IncrementalState, SentenceTask
 
 
@@ -155,8 +155,9 @@ class TextVAELSTM(TextVAE):
         """Build a new model for the vocabulary of *task*.
 
         Raises:
-            AMIError: sizes that make no network.
+            AMIError: sizes that make no network, or another kind of task.
         """
+        check_task(task)
         check_sizes(cfg, ("embed_dim", "hidden_size", "num_layers", "max_target_positions"))
         if cfg.latent_scale <= 0:
             raise AMIError("--latent-scale must be positive: at 0 the decoder reads no z")

@@ -10,7 +10,7 @@ from fairseq.models.transformer import TransformerConfig, TransformerDecoderBase
 from torch import Tensor, nn
 
 from fairseq_ami.errors import AMIError
-from fairseq_ami.models.text_vae import TextVAE, TextVAEModelConfig, check_sizes, optional_parts
+from fairseq_ami.models.text_vae import TextVAE, TextVAEModelConfig, check_sizes, check_task, optional_parts
 from fairseq_ami.types import Arguments, SentenceTask
 
 
@@ -73,8 +73,9 @@ class TextVAETransformer(TextVAE):
         """Build a new model for the vocabulary of *task*.
 
         Raises:
-            AMIError: sizes that make no network.
+            AMIError: sizes that make no network, or another kind of task.
         """
+        check_task(task)
         check_sizes(cfg, ("embed_dim", "ffn_dim", "num_layers", "attention_heads", "max_target_positions"))
         if cfg.embed_dim % cfg.attention_heads:
             raise AMIError(f"--embed-dim {cfg.embed_dim} must be a multiple of --attention-heads {cfg.attention_heads}")
