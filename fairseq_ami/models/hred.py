@@ -176,10 +176,11 @@ class HRED(FairseqEncoderDecoderModel):
     decoder: Any
     num_updates = 0
     latent_dim = 0
-    bow: Optional[nn.Sequential] = None
+    bow: Optional[nn.Sequential]
 
     def __init__(self, encoder: HierarchicalEncoder, decoder: LSTMLatentDecoder, word_dropout: float = 0.0):
         super().__init__(encoder, decoder)
+        self.bow = None
         self.word_dropout = word_dropout
 
     @classmethod
