@@ -34,7 +34,8 @@ class VHREDConfig(HREDConfig):
         metadata={"help": "seed of z when replies are decoded; in the tasks of this package it is that of --seed"},
     )
     hred_checkpoint: Optional[str] = field(
-        default=None, metadata={"help": "checkpoint of an hred of the same sizes, with whose weights a new model starts"}
+        default=None,
+        metadata={"help": "checkpoint of an hred of the same sizes, with whose weights a new model starts"},
     )
 
 

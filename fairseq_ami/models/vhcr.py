@@ -1,7 +1,7 @@
 """``vhcr``: HRED with a latent variable for the conversation and one for each reply (Park, Cho and Kim 2018)."""
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Tuple
 
 import torch
 from fairseq.data import Dictionary

@@ -101,19 +101,25 @@ def context_loop(model, utterances):
 
 
 @torch.no_grad()
-def decoder_loop(model, condition, words):
-    """log p of one reply (ids with the end symbol) given the vector *condition* (1, size), word by word."""
+def decoder_steps(model, condition, words):
+    """log p of one reply (ids with the end symbol) given each row of *condition* (n, size), word by word."""
     decoder = model.decoder
     cell = copied_cell(decoder.lstm, "_l0")
-    first = torch.tanh(condition @ decoder.first_state.weight.T + decoder.first_state.bias)
-    state = first.chunk(2, 1) if isinstance(cell, torch.nn.LSTMCell) else first
-    total, previous = 0.0, EOS
+    state = torch.tanh(condition @ decoder.first_state.weight.T + decoder.first_state.bias)
+    if isinstance(cell, torch.nn.LSTMCell):
+        state = state.chunk(2, 1)
+    total, previous = torch.zeros(len(condition)).double(), EOS
     for word in words:
-        inputs = decoder.embed_tokens.weight[[previous]]
+        inputs = decoder.embed_tokens.weight[[previous]].expand(len(condition), -1)
         if decoder.every_word:
             inputs = torch.cat([inputs, condition], 1)
         state = cell(inputs, state)
         h = state[0] if isinstance(state, tuple) else state
-        total += float(log_softmax(h @ decoder.output_projection.weight.T + decoder.output_projection.bias)[0, word])
+        total += log_softmax(h @ decoder.output_projection.weight.T + decoder.output_projection.bias)[:, word]
         previous = word
     return total
+
+
+def decoder_loop(model, condition, words):
+    """The same for a single vector, as a number."""
+    return float(decoder_steps(model, condition, words))
