@@ -1,7 +1,8 @@
 """``vhcr``: HRED with a latent variable for the conversation and one for each reply (Park, Cho and Kim 2018)."""
 
+import logging
 from dataclasses import dataclass, field
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import torch
 from fairseq.data import Dictionary
@@ -16,6 +17,8 @@ from fairseq_ami.modules.gaussian import DiagonalGaussian
 from fairseq_ami.modules.hierarchy import last_states
 from fairseq_ami.modules.latent_heads import LatentHead
 from fairseq_ami.random_streams import uniform
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -105,9 +108,24 @@ class ConversationEncoder(LatentEncoder):
 
 @register_model("vhcr", dataclass=VHCRConfig)
 class VHCR(LatentHRED):
-    """A Gaussian z of the conversation, and a Gaussian z of each reply that depends on it."""
+    """A Gaussian z of the conversation, and a Gaussian z of each reply that depends on it.
+
+    Without whole dialogues in a batch the conversation is that of history and reply, which is said once.
+    """
 
     latent_sizes = ("latent_dim", "conversation_dim")
+    _told = False
+
+    def terms(
+        self, src_tokens: Tensor, owner: Optional[Tensor], turn: Optional[Tensor], target: Tensor, keys: Keys
+    ) -> Dict[str, Tensor]:
+        if self.training and owner is None and not self._told:
+            self._told = True
+            logger.warning(
+                "this task gives histories and replies, and no whole dialogues: vhcr takes a history and its reply for "
+                "the conversation (pass --task hierarchical_dialog --whole-dialogues to train on whole ones)"
+            )
+        return super().terms(src_tokens, owner, turn, target, keys)
 
     @classmethod
     def build_latent_encoder(cls, cfg: Any, dictionary: Dictionary, table: nn.Embedding) -> LatentEncoder:
