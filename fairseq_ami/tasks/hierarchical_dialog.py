@@ -6,7 +6,6 @@ from typing import Any
 from fairseq import utils
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig
-from omegaconf import II
 
 from fairseq_ami.data import SeededOrder
 from fairseq_ami.data.dialogue import DialogueDataset
@@ -14,12 +13,15 @@ from fairseq_ami.data.whole_dialogues import WholeDialogues, load_dialogues
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.latent_search import LatentSearchSettings
 from fairseq_ami.models.hred import HRED
+from fairseq_ami.models.pair_settings import set_args
+from fairseq_ami.training import start
 from fairseq_ami.training.dialogue_task import DialogueTask
 from fairseq_ami.training.replies import ReplySettings
+from fairseq_ami.training.settings import RunSettings
 
 
 @dataclass
-class HierarchicalDialogConfig(TranslationConfig, ReplySettings, LatentSearchSettings):
+class HierarchicalDialogConfig(TranslationConfig, RunSettings, ReplySettings, LatentSearchSettings):
     whole_dialogues: bool = field(
         default=False,
         metadata={
@@ -27,8 +29,6 @@ class HierarchicalDialogConfig(TranslationConfig, ReplySettings, LatentSearchSet
             "a few utterances and their replies; validation and decoding always take histories and replies"
         },
     )
-    seed: int = II("common.seed")
-    distributed_world_size: int = II("distributed_training.distributed_world_size")
 
 
 @register_task("hierarchical_dialog", dataclass=HierarchicalDialogConfig)
@@ -57,11 +57,13 @@ class HierarchicalDialog(DialogueTask):
         self.datasets[split] = SeededOrder(pairs, self.cfg.seed)
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
-        """The network.
+        """The network; a run that is resumed needs no --hred-checkpoint, and its last checkpoint is mended if damaged.
 
         Raises:
             AMIError: whole dialogues for a network that takes none.
         """
+        if not from_checkpoint and start.find_checkpoint(self.cfg) and getattr(cfg, "hred_checkpoint", None):
+            set_args(cfg, hred_checkpoint=None)
         model = super().build_model(cfg, from_checkpoint)
         if self.cfg.whole_dialogues and not isinstance(model, HRED):
             raise AMIError("--whole-dialogues trains --arch hred, vhred, dir_vhred and vhcr: leave it out for others")
