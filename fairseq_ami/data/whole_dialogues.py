@@ -118,7 +118,7 @@ def load_dialogues(folder: str, split: str, dictionary: Dictionary, separator: i
         AMIError: no such data, or no dialogue of two turns.
     """
     path = os.path.join(folder, f"{split}.{DIALOGUE}")
-    found = data_utils.load_indexed_dataset(path, dictionary)
+    found = data_utils.load_indexed_dataset(path, dictionary, dataset_impl="mmap")  # not the text beside it
     if found is None:
         raise AMIError(
             f"there are no whole dialogues at {path}.bin: prepare the data again with fairseq-ami dialog-prepare, or "

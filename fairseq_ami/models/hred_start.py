@@ -8,7 +8,8 @@ from torch import Tensor
 
 from fairseq_ami.checkpoints import architecture, model_class, part_of, read_checkpoint
 from fairseq_ami.errors import AMIError
-from fairseq_ami.models.hred import HRED, SIZES
+from fairseq_ami.models.hred import HRED
+from fairseq_ami.models.hred_config import SIZES
 
 logger = logging.getLogger(__name__)
 

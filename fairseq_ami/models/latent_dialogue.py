@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models import hred
 from fairseq_ami.models.decoder_likelihood import bow_log_likelihood
-from fairseq_ami.models.hred import HRED, HierarchicalEncoder, History, HREDConfig, Keys, Replies
+from fairseq_ami.models.hred import HRED, HierarchicalEncoder, History, Keys, Replies
+from fairseq_ami.models.hred_config import DIALOG, PARK, TINY, HREDConfig, check_sizes, register_sizes
 from fairseq_ami.models.hred_start import start_from_hred
 from fairseq_ami.models.pair_settings import set_args
 from fairseq_ami.models.text_vae import build_bow
@@ -161,7 +162,7 @@ class LatentHRED(HRED):
         Raises:
             AMIError: sizes that make no network, or a checkpoint that does not fit.
         """
-        hred.check_sizes(cfg, cls.latent_sizes)
+        check_sizes(cfg, cls.latent_sizes)
         if cfg.bow_hidden < 0:
             raise AMIError("--bow-hidden must not be negative")
         source, table = hred.encoder_embedding(cfg, task)
@@ -244,5 +245,5 @@ class DirVHRED(LatentHRED):
     kind = "dirichlet"
 
 
-hred.register_sizes("vhred", {**hred.TINY, "latent_dim": 4}, {**hred.DIALOG, "latent_dim": 32}, hred.PARK)
-hred.register_sizes("dir_vhred", hred.TINY, hred.DIALOG, hred.PARK)
+register_sizes("vhred", {**TINY, "latent_dim": 4}, {**DIALOG, "latent_dim": 32}, PARK)
+register_sizes("dir_vhred", TINY, DIALOG, PARK)

@@ -10,8 +10,8 @@ from fairseq.models import register_model
 from torch import Tensor, nn
 
 from fairseq_ami.errors import AMIError
-from fairseq_ami.models import hred
 from fairseq_ami.models.hred import History, Keys, Replies
+from fairseq_ami.models.hred_config import DIALOG, PARK, TINY, register_sizes
 from fairseq_ami.models.latent_dialogue import Context, LatentEncoder, LatentHRED, VHREDConfig
 from fairseq_ami.modules.gaussian import DiagonalGaussian
 from fairseq_ami.modules.hierarchy import last_states
@@ -134,6 +134,6 @@ class VHCR(LatentHRED):
         return ConversationEncoder(dictionary, table, cfg)
 
 
-_TINY = {**hred.TINY, "latent_dim": 4, "conversation_dim": 4}
-_DIALOG = {**hred.DIALOG, "latent_dim": 32, "conversation_dim": 32}
-hred.register_sizes("vhcr", _TINY, _DIALOG, hred.PARK)
+_TINY = {**TINY, "latent_dim": 4, "conversation_dim": 4}
+_DIALOG = {**DIALOG, "latent_dim": 32, "conversation_dim": 32}
+register_sizes("vhcr", _TINY, _DIALOG, PARK)

@@ -7,7 +7,8 @@ from fairseq.data.language_pair_dataset import collate
 from unit.tiny import dictionary
 
 from fairseq_ami.data.dialogue import SEPARATOR
-from fairseq_ami.models.hred import HRED, HREDConfig
+from fairseq_ami.models.hred import HRED
+from fairseq_ami.models.hred_config import HREDConfig
 
 PAD, EOS, UNK = 1, 2, 3
 SIZES = {

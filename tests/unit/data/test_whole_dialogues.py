@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from fairseq.binarizer import FileBinarizer, VocabularyDatasetBinarizer
 from unit.tiny import dictionary
 
 from fairseq_ami.data.dialogue import SEPARATOR
@@ -53,6 +54,17 @@ def test_order_depends_on_the_seed_alone(words):
         orders.append(WholeDialogues(lines, words, SEP, seed=seed).ordered_indices().tolist())
     assert orders[0] == orders[1] != orders[2] and sorted(orders[0]) == list(range(60))
     assert (np.diff([len(lines[i]) for i in orders[0]]) >= 0).all()
+
+
+def test_binary_data_beside_their_text(words, tmp_path):
+    """The text has whole words where the data have subwords, and would be read as raw data."""
+    (tmp_path / "train.dialogue").write_text("w0 <sep> never-seen\n")
+    (tmp_path / "text").write_text("w0 w1 <sep> w2\n")
+    FileBinarizer.multiprocess_dataset(
+        str(tmp_path / "text"), "mmap", VocabularyDatasetBinarizer(words), str(tmp_path / "train.dialogue"), len(words)
+    )
+    data = load_dialogues(str(tmp_path), "train", words, SEP, 1)
+    assert data[0]["dialogue"].tolist() == [A, B, SEP, C, EOS]
 
 
 def test_no_such_data(words, tmp_path):

@@ -6,7 +6,8 @@ from fairseq.sequence_generator import SequenceGenerator
 from unit.tiny_hred import PAD, SIZES, context_loop, decoder_loop, flat, make_batch, make_model, make_task
 
 from fairseq_ami.errors import AMIError
-from fairseq_ami.models.hred import HRED, HREDConfig
+from fairseq_ami.models.hred import HRED
+from fairseq_ami.models.hred_config import HREDConfig
 
 PAIRS = [
     ([[0, 1], [2], [3, 3, 1]], [1, 2]),
