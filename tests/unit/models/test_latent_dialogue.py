@@ -163,6 +163,21 @@ def test_the_reconstruction_is_the_loop(name):
     assert found["reconstruction"].item() == pytest.approx(-float(expected), abs=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", KINDS)
+def test_half_precision(name, dtype):
+    """Divergences, weights and likelihoods are those of single precision, to its rounding; gradients are finite."""
+    task = make_task()
+    model, batch = make_latent(name, task, scale=1.0, bow_hidden=5).float(), make_batch(task, PAIRS)
+    want = terms(model, batch)
+    found = terms(model.to(dtype), batch)
+    assert {value.dtype for value in found.values()} == {torch.float32}
+    for key, value in want.items():
+        torch.testing.assert_close(found[key], value, atol=0.15, rtol=0.05, msg=lambda text, key=key: key + text)
+    sum(value.sum() for value in found.values() if value.requires_grad).backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
 # ---------------------------------------------------------------------- decoding
 
 
