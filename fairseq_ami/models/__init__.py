@@ -1,4 +1,5 @@
 from fairseq_ami.models import (  # noqa: F401
+    ami_hred,
     ami_lstm,
     ami_transformer,
     hred,

@@ -74,9 +74,8 @@ class HierarchicalEncoder(FairseqEncoder):
         super().__init__(dictionary)
         self.pad, self.eos = dictionary.pad(), dictionary.eos()
         self.separator = dictionary.index(SEPARATOR) if SEPARATOR in dictionary else None
-        self.utterances = UtteranceEncoder(
-            embed_tokens, cfg.encoder_hidden_size, cfg.encoder_layers, cfg.dropout, self.pad
-        )
+        self.embed_tokens = embed_tokens
+        self.utterances = UtteranceEncoder(cfg.embed_dim, cfg.encoder_hidden_size, cfg.encoder_layers, cfg.dropout)
         self.context = ContextEncoder(
             self.utterances.output_size + beside, cfg.context_hidden_size, cfg.context_layers, cfg.dropout
         )
@@ -85,9 +84,13 @@ class HierarchicalEncoder(FairseqEncoder):
     def read(self, src_tokens: Tensor) -> History:
         """Encode all utterances of a batch at once."""
         cut = cut_utterances(src_tokens, self.separator, self.pad, self.eos)
-        each = self.utterances(cut.tokens)
+        each = self.encode(cut.tokens)
         vectors = each.new_zeros(len(src_tokens), int(cut.counts.max()), each.size(1))
         return History(vectors.index_put((cut.owner, cut.place), each), cut.counts)
+
+    def encode(self, tokens: Tensor) -> Tensor:
+        """Vectors of utterances that end with the end symbol, padded on the right: (rows, length) -> (rows, size)."""
+        return self.utterances(self.embed_tokens(tokens), tokens.ne(self.pad).sum(1))
 
     @staticmethod
     def replies(history: History, owner: Optional[Tensor], turn: Optional[Tensor]) -> Replies:

@@ -76,6 +76,12 @@ DIALOG = {
 PARK = {"gru_init": "park"}  # its sizes are the defaults
 
 
+def fill_in(args: Any, settings: Dict[str, Any]) -> None:
+    """Give *args* those of *settings* that it has not."""
+    for key, value in settings.items():
+        setattr(args, key, getattr(args, key, value))
+
+
 def register_sizes(model: str, tiny: Dict[str, Any], dialog: Dict[str, Any], park: Dict[str, Any]) -> None:
     """Register the three sizes of *model*: ``_tiny`` for tests, ``_dialog`` of the recipes, ``_park``."""
     for suffix, settings in (("tiny", tiny), ("dialog", dialog), ("park", park)):
@@ -85,5 +91,4 @@ def register_sizes(model: str, tiny: Dict[str, Any], dialog: Dict[str, Any], par
 def _register(model: str, name: str, settings: Dict[str, Any]) -> None:
     @register_model_architecture(model, name)
     def apply(args: Any) -> None:
-        for key, value in settings.items():
-            setattr(args, key, getattr(args, key, value))
+        fill_in(args, settings)

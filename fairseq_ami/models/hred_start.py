@@ -53,7 +53,7 @@ def start_from_hred(model: Any, path: str) -> None:
 
 
 def _check(weights: Dict[str, Tensor], own: Dict[str, Tensor], settings: Dict[str, Any], path: str) -> None:
-    table, spoken = "encoder.utterances.embed_tokens.weight", "decoder.embed_tokens.weight"
+    table, spoken = "encoder.embed_tokens.weight", "decoder.embed_tokens.weight"
     if weights[table].size(0) != own[table].size(0):
         raise AMIError(
             f"{FLAG} {path} knows {weights[table].size(0)} symbols, the dictionary of this data has "

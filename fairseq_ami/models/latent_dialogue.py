@@ -213,7 +213,7 @@ class LatentHRED(HRED):
         """
         history = self.encoder.read(src_tokens)
         replies = self.encoder.replies(history, owner, turn)
-        vectors = self.encoder.utterances(target)
+        vectors = self.encoder.encode(target)
         context, found = self.encoder.context_to_learn(history, replies, vectors, keys)
         prior, posterior = self.encoder.infer(context, vectors)
         drawn = posterior.draw(keys.sentence)

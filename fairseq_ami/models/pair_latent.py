@@ -44,3 +44,20 @@ class LSTMLatent:
     def replace(encoder_out: Any, z: Tensor) -> Any:
         hidden, cell = z.chunk(2, dim=0)
         return (encoder_out[0], hidden, cell, encoder_out[3])
+
+
+class HREDLatent:
+    """z of an HRED: what its decoder is conditioned on, the last state of the GRU over utterances."""
+
+    @staticmethod
+    def dim(network: Any) -> int:
+        return network.encoder.context.gru.hidden_size
+
+    @staticmethod
+    def get(encoder_out: Any) -> Tuple[Tensor, Optional[Tensor]]:
+        """z of shape (1, batch, channels). Nothing is padding."""
+        return encoder_out["z"].unsqueeze(0), None
+
+    @staticmethod
+    def replace(encoder_out: Any, z: Tensor) -> Any:
+        return {**encoder_out, "z": z.squeeze(0)}

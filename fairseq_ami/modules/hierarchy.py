@@ -61,26 +61,22 @@ class UtteranceEncoder(nn.Module):
     """Last states of both directions of a GRU over the words of an utterance.
 
     Args:
-        embed_tokens: the word vectors.
+        embed_dim: size of the word vectors.
         hidden: units of each direction.
         layers: of the GRU; the last one's states are taken.
         dropout: on the word vectors, and between layers.
-        pad: symbol id.
     """
 
-    def __init__(self, embed_tokens: nn.Embedding, hidden: int, layers: int, dropout: float, pad: int):
+    def __init__(self, embed_dim: int, hidden: int, layers: int, dropout: float):
         super().__init__()
-        self.embed_tokens, self.pad = embed_tokens, pad
         self.dropout = nn.Dropout(dropout)
         between = dropout if layers > 1 else 0.0
-        self.gru = nn.GRU(
-            embed_tokens.embedding_dim, hidden, layers, batch_first=True, bidirectional=True, dropout=between
-        )
+        self.gru = nn.GRU(embed_dim, hidden, layers, batch_first=True, bidirectional=True, dropout=between)
         self.output_size = 2 * hidden
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Utterances padded on the right (rows, length), none of them empty -> (rows, output_size)."""
-        return last_states(self.gru, self.dropout(self.embed_tokens(tokens)), tokens.ne(self.pad).sum(1))
+    def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+        """Word vectors padded on the right (rows, length, embed), lengths of at least 1 -> (rows, output_size)."""
+        return last_states(self.gru, self.dropout(vectors), lengths)
 
 
 def last_states(gru: nn.GRU, inputs: Tensor, lengths: Tensor) -> Tensor:

@@ -92,7 +92,7 @@ def copied_cell(network, suffix):
 def context_loop(model, utterances):
     """The context before and after each utterance (ids with the end symbol), one step at a time."""
     encoder = model.encoder
-    cell, table = copied_cell(encoder.context.gru, "_l0"), encoder.utterances.embed_tokens.weight
+    cell, table = copied_cell(encoder.context.gru, "_l0"), encoder.embed_tokens.weight
     h = torch.zeros(1, encoder.context.gru.hidden_size).double()
     found = [h]
     for words in utterances:

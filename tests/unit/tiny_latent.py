@@ -73,7 +73,7 @@ def jacobi(nodes, a, b):
 def contexts(model, histories, first=None, beside=None):
     """Context after the last utterance, for each of several first states (n, size) and vectors beside (n, dim)."""
     encoder = model.encoder
-    cell, table = copied_cell(encoder.context.gru, "_l0"), encoder.utterances.embed_tokens.weight
+    cell, table = copied_cell(encoder.context.gru, "_l0"), encoder.embed_tokens.weight
     h = torch.zeros(1, encoder.context.gru.hidden_size).double() if first is None else first
     for words in histories:
         vector = utterance_loop(encoder.utterances.gru, table, [*(4 + w for w in words), 2]).expand(len(h), -1)

@@ -89,7 +89,7 @@ def test_the_condition_reads_every_word_of_the_history_and_none_of_the_reply():
     model = make_model(task, separate_embeddings=True)
     batch = make_batch(task, PAIRS[:1])
     seen = []
-    model.encoder.utterances.embed_tokens.register_forward_hook(lambda m, i, out: seen.append(out) or out.retain_grad())
+    model.encoder.embed_tokens.register_forward_hook(lambda m, i, out: seen.append(out) or out.retain_grad())
     encoder_out = model.encoder(batch["net_input"]["src_tokens"])
     encoder_out["z"].sum().backward()
     size = seen[0].grad.abs().sum(2)
@@ -148,9 +148,9 @@ def test_replies_to_the_parts_of_a_dialogue():
 def test_shared_word_vectors():
     task = make_task()
     model = make_model(task)
-    assert model.decoder.embed_tokens is model.encoder.utterances.embed_tokens
+    assert model.decoder.embed_tokens is model.encoder.embed_tokens
     apart = make_model(task, separate_embeddings=True)
-    assert apart.decoder.embed_tokens is not apart.encoder.utterances.embed_tokens
+    assert apart.decoder.embed_tokens is not apart.encoder.embed_tokens
     task.target_dictionary = make_task(6).target_dictionary
     assert make_model(task).decoder.embed_tokens.num_embeddings == 11
 

@@ -102,7 +102,7 @@ def ids(words):
 def expected_kl(model, history, reply):
     encoder = model.encoder
     c = context_loop(model, [ids(words) for words in history])[-1]
-    vector = utterance_loop(encoder.utterances.gru, encoder.utterances.embed_tokens.weight, ids(reply))
+    vector = utterance_loop(encoder.utterances.gru, encoder.embed_tokens.weight, ids(reply))
     both = torch.cat([c, vector], 1)
     if encoder.prior.kind == "dirichlet":
         q, p = (
@@ -136,7 +136,7 @@ def test_the_reconstruction_is_the_loop(name):
     keys, (history, reply) = make_keys(batch["id"]), PAIRS[0]
     found = terms(model, batch)
     encoder, last = model.encoder, {}
-    vectors = [utterance_loop(encoder.utterances.gru, encoder.utterances.embed_tokens.weight, ids(words))
+    vectors = [utterance_loop(encoder.utterances.gru, encoder.embed_tokens.weight, ids(words))
                for words in [*history, reply]]  # fmt: skip
     with torch.no_grad():
         if name == "vhcr":
