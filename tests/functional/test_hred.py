@@ -10,7 +10,7 @@ from functional.checkpoints import assert_identical, load
 from functional.commands import PLUGIN, Result, run, start
 from functional.export_fixtures import column, lines
 from functional.recorder import free_port
-from functional.settings import FP16, stock_args, train, with_validation, workers_args
+from functional.settings import FP16, ami_args, stock_args, train, with_validation, workers_args
 from functional.test_ami_dialog import write_dialogues
 
 from fairseq_ami import cli
@@ -170,6 +170,25 @@ def test_odd_histories(name: str, folder: Path, hred: Path, latent: Dict[str, Pa
     argv = [folder, "--user-dir", PLUGIN, *OWN, "--path", path, "--cpu", "--max-source-positions", 5]
     result = run("interactive", [*argv, "--input", tmp_path / "odd", "--buffer-size", 7], tmp_path / "log")
     assert len(column(result.text, "H")) == len(odd)
+
+
+# ---------------------------------------------------------------------- AMI on top
+
+
+def test_ami_over_two_hreds(folder: Path, hred: Path, tmp_path: Path) -> None:
+    """The pair starts as its two HREDs, plays all phases, and decodes as the one that it started from."""
+    backward = tmp_path / "backward"
+    train(backward, stock_args(folder / "backward", backward, 5, *HRED, "-s", "context", "-t", "last"))
+    names = [f"--forward-checkpoint={hred}", f"--backward-checkpoint={backward / 'checkpoint_last.pt'}"]
+    still = ["--forward-lr", "0", "--weight-clip-mode", "none", "--backward-lr", "0.01", "--noise-lr", "0.01"]
+    lengths = ["--task", "ami_dialog", "--sample-max-len-a", "0", "--sample-max-len-b", "6"]
+    args = ami_args(folder, tmp_path / "pair", 6, *lengths, *names, *still, network=["--arch", "ami_hred_tiny", *SIZES])
+    train(tmp_path / "pair", args)
+    pair = tmp_path / "pair" / "checkpoint_last.pt"
+    state, before = load(pair)["model"], load(backward / "checkpoint_last.pt")["model"]
+    assert not all(torch.equal(state[f"backward_model.{key}"], value) for key, value in before.items())
+    want = replies(decode(folder, hred, tmp_path, "--task", "ami_dialog"))
+    assert replies(decode(folder, pair, tmp_path, "--task", "ami_dialog")) == want
 
 
 # ---------------------------------------------------------------------- mistakes

@@ -270,7 +270,7 @@ def test_activation_checkpointing(game, player):
 # ------------------------------------------------------------------ the other architecture
 
 
-@pytest.mark.parametrize("game", [("ami_lstm", {})], indirect=True)
+@pytest.mark.parametrize("game", [("ami_lstm", {}), ("ami_hred", {})], indirect=True)
 @pytest.mark.parametrize("player", ["forward", "backward", "noise"])
 def test_lstm(game, player):
     """The same over BiLSTMs, whose noise falls on the decoder's first states."""
