@@ -20,7 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fairseq_ami.metrics.embedding import embedding_scores  # noqa: E402
 from fairseq_ami.metrics.word_vectors import WordVectors  # noqa: E402
-from fairseq_ami.tools.replies.comparison import column_entropies, compare, draw_times, ngram_matrix  # noqa: E402
+from fairseq_ami.tools.replies.comparison import compare  # noqa: E402
+from fairseq_ami.tools.replies.resampling import column_entropies, draw_times, ngram_matrix  # noqa: E402
 
 VOCABULARY = 8000
 LOOPED_DRAWS = 5
@@ -104,7 +105,7 @@ def main() -> None:
     rows.append((f"Dist-2 and Ent-4, {args.draws} draws", fast_time, slow_time * args.draws / len(times)))
 
     texts = [[" ".join(words) for words in side] for side in (replies, references, sources)]
-    _, whole = timed(lambda: compare({"system": texts[0]}, *texts[1:], vectors, args.draws))
+    _, whole = timed(lambda: compare({"system": {None: texts[0]}}, *texts[1:], vectors, args.draws))
 
     print(f"{args.replies} replies, {args.dimensions} dimensions; the same figures both ways")
     print(f"{'':<32}{'here':>10}{'loop':>10}{'ratio':>8}")

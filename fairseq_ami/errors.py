@@ -1,7 +1,8 @@
 """The one exception for mistakes that a user can mend, and how it is shown."""
 
 import sys
-from typing import Optional
+from types import TracebackType
+from typing import Optional, Type
 
 
 class AMIError(ValueError):
@@ -27,7 +28,7 @@ def show_without_traceback() -> None:
     if getattr(previous, "shows_ami_errors", False):
         return
 
-    def hook(kind, value, trace):
+    def hook(kind: Type[BaseException], value: BaseException, trace: Optional[TracebackType]) -> None:
         message = _message(kind, value)
         if message is None:
             previous(kind, value, trace)

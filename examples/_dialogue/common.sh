@@ -24,6 +24,9 @@ MAX_LEN=${MAX_LEN:-40}               # words of a sampled or decoded reply
 BEAM=${BEAM:-5}
 LENPEN=${LENPEN:-}                   # length penalty of the search; such as 2: its replies and table1 beside those of the default
 SEARCH=${SEARCH:---beam 10 --lambda-grid 0.25,0.5,1,2,4,8,16}  # where the candidates of reranking come from; such as "--sampling --sampling-topk 20 --beam 20"
+MBR=${MBR---sampling --beam 20}      # where the candidates of minimum Bayes risk come from; empty: no such row
+SEEDS=${SEEDS:-}                     # such as "1 2 3": Table 1 of these seeds together, which must all have been scored
+TRIALS=${TRIALS:-10000}              # of the approximate randomisation, Table 1; 0: no test
 EXTRA=${EXTRA:-}                     # further options of fairseq-train in the rows
 REFIT_UPDATES=${REFIT_UPDATES:-200}  # of a backward network on a row's samples, for the bound under the refitted Q
 DEVICE=${DEVICE:-}                   # --cpu leaves a GPU alone
@@ -171,15 +174,23 @@ trained() {  # rows of $1 (an architecture) that have a checkpoint
   for row in $ROWS $MORE; do [ ! -s "$WORK/$1.$SEED/$row/$CHECKPOINT" ] || echo "$row"; done
 }
 
-rerank() {  # MMI-bidi: candidates of maximum likelihood, reranked by its backward network
+# Candidates of maximum likelihood, reranked by its backward network (MMI-bidi), and its samples by minimum Bayes risk
+rerank() {
   have_data
-  local path=$RUNS/mle/$CHECKPOINT out=$OUT/$ARCH-mle-reranked.txt
+  # shellcheck disable=SC2086
+  reranked mle-reranked $SEARCH
+  # shellcheck disable=SC2086
+  [ -z "$MBR" ] || reranked mle-mbr --mbr $MBR
+}
+
+reranked() {  # row, further options of fairseq-ami rerank
+  local path=$RUNS/mle/$CHECKPOINT out=$OUT/$ARCH-$1.txt; shift
   [ -s "$path" ] || stop "there is no $path: run 3_train.sh mle first"
   mkdir -p "$OUT"
   if [ "$out" -nt "$path" ]; then echo "$out is there"; return; fi
   # shellcheck disable=SC2086
   fairseq-ami rerank "$BIN" -s hist -t reply --path "$path" --max-len-a 0 --max-len-b "$MAX_LEN" --seed "$SEED" \
-    --lenpen "${LENPEN:-1}" --remove-bpe --output "$out" --json "$out.json" $SEARCH $DEVICE
+    --lenpen "${LENPEN:-1}" --remove-bpe --output "$out" --json "$out.json" "$@" $DEVICE
 }
 
 decode() {  # replies of one system to the test set, unless they are newer than its checkpoint
@@ -197,11 +208,25 @@ hypotheses() { grep '^H-' "$1" | sort -V | cut -f3; }  # of fairseq-generate, in
 systems() {  # sets SYSTEMS to NAME=FILE of all replies in $OUT, in the order of the table
   local arch row
   SYSTEMS=()
-  for arch in $ARCHS; do for row in mle mle-reranked mmi mmi-fixed ami-no-noise ami-no-noise-centred \
+  for arch in $ARCHS; do for row in mle mle-reranked mle-mbr mmi mmi-fixed ami-no-noise ami-no-noise-centred \
     ami-no-noise-hinge ami-no-k ami-no-clip ami ami-centred ami-hinge; do
     [ ! -s "$OUT/$arch-$row.txt" ] || SYSTEMS+=("$arch-$row=$OUT/$arch-$row.txt")
   done; done
   [ ${#SYSTEMS[@]} -gt 0 ] || stop "there are no replies in $OUT: run 3_train.sh and 5_score.sh first"
+}
+
+with_seeds() {  # SYSTEMS of $OUT -> the same of all SEEDS, as NAME:SEED=FILE; rows that a seed lacks are left out
+  local entry name seed file runs found=()
+  for entry in "${SYSTEMS[@]}"; do
+    name=${entry%%=*} runs=()
+    for seed in $SEEDS; do
+      file=$WORK/replies.$seed$TAG/$name.txt
+      if [ -s "$file" ]; then runs+=("$name:$seed=$file"); else echo "$name: no seed $seed, left out"; continue 2; fi
+    done
+    found+=("${runs[@]}")
+  done
+  [ ${#found[@]} -gt 0 ] || stop "SEEDS=$SEEDS: no row has replies of all of them: run 5_score.sh with each SEED first"
+  SYSTEMS=("${found[@]}")
 }
 
 score() {  # Table 1 of everything that is trained
@@ -212,9 +237,12 @@ score() {  # Table 1 of everything that is trained
     decode "$arch-$row" "$WORK/$arch.$SEED/$row/$CHECKPOINT"
   done; done
   systems
-  # shellcheck disable=SC2086
+  local table=$WORK/table1$TAG test=()
+  if [ -n "$SEEDS" ]; then with_seeds; table=$WORK/table1.seeds$TAG; fi
+  [[ ${SYSTEMS[0]%%[:=]*} = "${SYSTEMS[-1]%%[:=]*}" ]] || test=(--trials "$TRIALS")  # one system cannot be tested
   fairseq-ami metrics --references "$BIN/test.reply" --source "$BIN/test.hist" --hypotheses "${SYSTEMS[@]}" \
-    --vectors "$VECTORS" --bootstrap "${BOOTSTRAP:-1000}" --json "$WORK/table1$TAG.json" --markdown "$WORK/table1$TAG.md"
+    --vectors "$VECTORS" --vocabulary "$BIN/train.reply" --bootstrap "${BOOTSTRAP:-1000}" "${test[@]}" \
+    --json "$table.json" --markdown "$table.md"
 }
 
 information() {  # Table 2 and the bounds of all that is trained, on the test set

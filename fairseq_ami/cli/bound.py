@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import sys
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Iterable, Optional
 
 from fairseq import checkpoint_utils
 from fairseq.logging import progress_bar
@@ -19,6 +19,10 @@ from fairseq_ami.models import PairedModel
 from fairseq_ami.plugin import register
 from fairseq_ami.tools.information.bounds import measure, table
 from fairseq_ami.tools.information.reconstruction import Reconstruction
+from fairseq_ami.types import Batch
+
+if TYPE_CHECKING:
+    from fairseq_ami.tasks.ami_translation import AMITranslation
 
 
 def run(args: argparse.Namespace) -> int:
@@ -46,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _likeness(args: argparse.Namespace, task: Any) -> Optional[Reconstruction]:
+def _likeness(args: argparse.Namespace, task: "AMITranslation") -> Optional[Reconstruction]:
     """Embedding averages of the backward network's output, if word vectors were named."""
     if not (args.vectors or args.train_text):
         return None
@@ -58,7 +62,7 @@ def _likeness(args: argparse.Namespace, task: Any) -> Optional[Reconstruction]:
     return Reconstruction(task, vectors, args.beam, args.remove_bpe)
 
 
-def pair_task(args: argparse.Namespace, path: str) -> Any:
+def pair_task(args: argparse.Namespace, path: str) -> "AMITranslation":
     """The task of the first checkpoint over this data."""
     state = read_checkpoint(path, "--path", lazily=True)
     pair = part_of(state, "model").get("pair_languages")
@@ -73,7 +77,7 @@ def pair_task(args: argparse.Namespace, path: str) -> Any:
     return checkpoint_utils.load_model_ensemble_and_task([path], arg_overrides=overrides)[2]
 
 
-def load_pair(path: str, task: Any) -> Any:
+def load_pair(path: str, task: "AMITranslation") -> PairedModel:
     """A paired model in eval mode.
 
     Raises:
@@ -86,7 +90,7 @@ def load_pair(path: str, task: Any) -> Any:
     return models[0].eval()
 
 
-def _batches(task: Any, args: argparse.Namespace, name: str) -> Any:
+def _batches(task: "AMITranslation", args: argparse.Namespace, name: str) -> Iterable[Batch]:
     iterator = task.get_batch_iterator(task.dataset(args.subset), max_tokens=args.max_tokens).next_epoch_itr(
         shuffle=False
     )

@@ -6,7 +6,7 @@ import os
 import sys
 from dataclasses import asdict
 from itertools import combinations
-from typing import Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 import fairseq_ami
 from fairseq_ami.cli.texts import aligned_lines, plain, read_lines, warn_of_subwords
@@ -93,7 +93,7 @@ def chosen_pairs(given: "Sequence[Sequence[str]] | None", names: Sequence[str]) 
     return pairs
 
 
-def write_study(folder: str, key: Dict, items: Sequence[Item]) -> None:
+def write_study(folder: str, key: Dict[str, Any], items: Sequence[Item]) -> None:
     """key.json, and the pages and sheets of all sets in a folder of their own."""
     judges = os.path.join(folder, "judges")
     os.makedirs(judges)

@@ -4,7 +4,7 @@ import argparse
 import logging
 import os
 import sys
-from typing import Any, List
+from typing import TYPE_CHECKING, Any, List
 
 import torch
 
@@ -12,6 +12,9 @@ from fairseq_ami.cli.texts import read_lines
 from fairseq_ami.errors import AMIError
 from fairseq_ami.tools.figures import latent, training
 from fairseq_ami.tools.figures.canvas import check_path, save
+
+if TYPE_CHECKING:
+    from fairseq_ami.data.sentences import SentenceDataset
 
 
 def run(args: argparse.Namespace) -> int:
@@ -82,7 +85,7 @@ def plot_latent(args: argparse.Namespace) -> int:
     return 0
 
 
-def read_labels(path: str, dataset: Any) -> List[str]:
+def read_labels(path: str, dataset: "SentenceDataset") -> List[str]:
     """One label for each line of the split, empty lines included.
 
     Raises:

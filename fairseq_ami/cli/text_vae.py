@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from typing import Any, Iterable
+from typing import TYPE_CHECKING, Any, Iterable, Tuple
 
 import torch
 from fairseq import checkpoint_utils
@@ -12,6 +12,9 @@ from fairseq_ami.checkpoints import part_of, read_checkpoint
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.text_vae import TextVAE
 from fairseq_ami.plugin import register
+
+if TYPE_CHECKING:
+    from fairseq_ami.tasks.text_vae import TextVAETask
 
 
 def check_checkpoint(path: str, data: str) -> None:
@@ -29,7 +32,7 @@ def check_checkpoint(path: str, data: str) -> None:
         raise AMIError(f"--data: there is no {dictionary}")
 
 
-def load(path: str, args: argparse.Namespace) -> Any:
+def load(path: str, args: argparse.Namespace) -> "Tuple[TextVAE, TextVAETask]":
     """A model in eval mode and float32, on the GPU if there is one, and its task over --data.
 
     Raises:

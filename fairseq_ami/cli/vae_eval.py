@@ -6,12 +6,14 @@ import json
 import logging
 import os
 import sys
-from typing import Any, Dict, Iterable, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Union
 
 import fairseq_ami
 from fairseq_ami.cli.text_vae import check_checkpoint, load, progress_bar
+from fairseq_ami.data.sentences import SentenceDataset
 from fairseq_ami.errors import AMIError
 from fairseq_ami.files import check_writable, write_text
+from fairseq_ami.models.text_vae import TextVAE
 from fairseq_ami.tools.text_vae.generated_text import (
     GeneratedTextJudge,
     dataset_sentences,
@@ -20,6 +22,9 @@ from fairseq_ami.tools.text_vae.generated_text import (
 from fairseq_ami.tools.text_vae.likelihood import Settings, measure
 from fairseq_ami.tools.text_vae.ngram_lm import KenLM, NGramError, temporary_folder
 from fairseq_ami.tools.text_vae.report import Row, tables
+
+if TYPE_CHECKING:
+    from fairseq_ami.tasks.text_vae import TextVAETask
 
 
 def run(args: argparse.Namespace) -> int:
@@ -30,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     rows: List[Row] = []
     try:
         with contextlib.ExitStack() as stack:
-            judge: Any = None
+            judge: Union[GeneratedTextJudge, str, None] = None
             for name, path in zip(names, args.checkpoint):
                 model, task = load(path, args)
                 if judge is None and not args.no_generation:
@@ -58,7 +63,14 @@ def check_arguments(args: argparse.Namespace) -> List[str]:
     return list(args.name or args.checkpoint)
 
 
-def _row(name: str, path: str, model: Any, task: Any, judge: Any, args: argparse.Namespace) -> Row:
+def _row(
+    name: str,
+    path: str,
+    model: TextVAE,
+    task: "TextVAETask",
+    judge: Union[GeneratedTextJudge, str, None],
+    args: argparse.Namespace,
+) -> Row:
     """Everything about one checkpoint."""
 
     def progress(items: Iterable[Any], what: str) -> Iterable[Any]:
@@ -82,13 +94,15 @@ def _row(name: str, path: str, model: Any, task: Any, judge: Any, args: argparse
     return row
 
 
-def _dataset(task: Any, split: str) -> Any:
+def _dataset(task: "TextVAETask", split: str) -> SentenceDataset:
     if split not in task.datasets:
         task.load_dataset(split)
     return task.dataset(split)
 
 
-def _judge(args: argparse.Namespace, task: Any, stack: contextlib.ExitStack) -> Any:
+def _judge(
+    args: argparse.Namespace, task: "TextVAETask", stack: contextlib.ExitStack
+) -> Union[GeneratedTextJudge, str]:
     """The judge of generated text, or why there is none: the other figures do not need it."""
     try:
         kenlm = KenLM.find(args.kenlm)

@@ -6,15 +6,20 @@ import logging
 import os
 import re
 import sys
-from typing import Any, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 import fairseq_ami
 from fairseq_ami.cli.text_vae import check_checkpoint, load, progress_bar
 from fairseq_ami.cli.texts import read_lines
+from fairseq_ami.data.sentences import SentenceDataset
 from fairseq_ami.errors import AMIError
 from fairseq_ami.files import check_writable, write_text
 from fairseq_ami.generation.latent_decoding import DecodingOptions
+from fairseq_ami.models.text_vae import TextVAE
 from fairseq_ami.tools.text_vae.studies import LatentStudies
+
+if TYPE_CHECKING:
+    from fairseq_ami.tasks.text_vae import TextVAETask
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _studied(args: argparse.Namespace, studies: LatentStudies, task: Any) -> Dict[str, Any]:
+def _studied(args: argparse.Namespace, studies: LatentStudies, task: "TextVAETask") -> Dict[str, Any]:
     """Everything that was asked for."""
     found: Dict[str, Any] = {}
     if args.reconstruct:
@@ -63,7 +68,7 @@ def _studied(args: argparse.Namespace, studies: LatentStudies, task: Any) -> Dic
     return found
 
 
-def check_model(args: argparse.Namespace, model: Any) -> None:
+def check_model(args: argparse.Namespace, model: TextVAE) -> None:
     """What a language model cannot do.
 
     Raises:
@@ -105,7 +110,7 @@ def check_arguments(args: argparse.Namespace) -> DecodingOptions:
 # ---------------------------------------------------------------------- which sentences
 
 
-def _sentences(task: Any, where: str, option: str) -> List[str]:
+def _sentences(task: "TextVAETask", where: str, option: str) -> List[str]:
     """The lines of a file, of stdin or of a split.
 
     Raises:
@@ -123,7 +128,7 @@ def _sentences(task: Any, where: str, option: str) -> List[str]:
     return [task.dictionary.string(split[rows[number - 1]]["target"].tolist()) for number in numbers]
 
 
-def _split(task: Any, name: str) -> Any:
+def _split(task: "TextVAETask", name: str) -> SentenceDataset:
     if name not in task.datasets:
         task.load_dataset(name)
     return task.dataset(name)

@@ -5,17 +5,20 @@ mean of z, what Q's encoder makes of the whole. Q ascends the InfoNCE bound betw
 of its samples as a reward, because no gradient reaches it through discrete T'.
 """
 
-from typing import Any, Sequence, Tuple
+from typing import Sequence, Tuple
 
 import torch
 from torch import Tensor
 
 from fairseq_ami.data import as_source
+from fairseq_ami.models.paired import PairedModel
 from fairseq_ami.objectives import info_nce_terms
 from fairseq_ami.objectives.adversarial import words_of
 
 
-def sentence_information(model: Any, tokens: Tensor, pad: int, not_words: Sequence[int]) -> Tuple[Tensor, Tensor]:
+def sentence_information(
+    model: PairedModel, tokens: Tensor, pad: int, not_words: Sequence[int]
+) -> Tuple[Tensor, Tensor]:
     """InfoNCE terms of the words of each sentence, summed.
 
     All sentences are one another's negatives, so they must be drawn independently; what is found depends on the batch.

@@ -1,10 +1,11 @@
 """``dialog_elbo``: the ELBO of dialogue models with latent variables (Serban et al. 2017; Park et al. 2018)."""
 
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 import torch
 from fairseq.criterions import FairseqCriterion, register_criterion
-from torch import Tensor
+from fairseq.tasks import FairseqTask
+from torch import Tensor, nn
 
 from fairseq_ami.criterions.dialog_config import DialogELBOConfig
 from fairseq_ami.criterions.dialog_report import log_dialog_metrics
@@ -13,6 +14,7 @@ from fairseq_ami.metrics.latent import log_mean_exp
 from fairseq_ami.models.hred import HRED, Keys
 from fairseq_ami.random_streams import VALIDATION_UPDATE, Stream, stream_keys
 from fairseq_ami.schedules import Annealing
+from fairseq_ami.types import Log
 
 SUMMED = ("reconstruction", "kl_sentence", "kl_conversation", "bow")
 
@@ -30,7 +32,7 @@ class DialogELBO(FairseqCriterion):
     whatever the weights of training are, and no bag of words.
     """
 
-    def __init__(self, cfg: DialogELBOConfig, task: Any):
+    def __init__(self, cfg: DialogELBOConfig, task: FairseqTask):
         super().__init__(task)
         self.cfg = cfg
         for name in ("kl_weight", "bow_weight", "iw_samples"):
@@ -49,7 +51,7 @@ class DialogELBO(FairseqCriterion):
             str(cfg.kl_anneal), cfg.kl_start, cfg.kl_weight, cfg.kl_anneal_updates, cfg.kl_cycles, cfg.kl_cycle_ratio
         )
 
-    def forward(self, model: Any, sample: Dict[str, Any], reduce: bool = True) -> Tuple[Tensor, int, Dict]:
+    def forward(self, model: HRED, sample: Mapping[str, Any], reduce: bool = True) -> Tuple[Tensor, int, Log]:
         """The loss, or in validation -ELBO at beta = 1.
 
         Returns:
@@ -67,7 +69,7 @@ class DialogELBO(FairseqCriterion):
         divergence = total["reconstruction"].new_zeros(())
         for name in ("kl_sentence", "kl_conversation"):
             divergence = divergence + total.get(name, 0.0)
-        log: Dict[str, Any] = {name: value.detach() for name, value in total.items()}
+        log: Log = {name: value.detach() for name, value in total.items()}
         log.update(ntokens=sample["ntokens"], nsentences=len(target), dialogues=len(sample["id"]), sample_size=size)
         if training:
             loss = self._loss(total, divergence, update, log)
@@ -77,18 +79,18 @@ class DialogELBO(FairseqCriterion):
         log["loss"] = loss.detach()
         return loss, size, log
 
-    def _loss(self, total: Dict[str, Tensor], divergence: Tensor, update: int, log: Dict[str, Any]) -> Tensor:
+    def _loss(self, total: Dict[str, Tensor], divergence: Tensor, update: int, log: Log) -> Tensor:
         reconstruction = total["reconstruction"]
         if str(self.cfg.kl_weight_mode) == "elbo":
-            weight: Any = self.annealing.weight(update)
+            weight: Union[float, Tensor] = self.annealing.weight(update)
         else:
             weight = 1.0 / (reconstruction.detach() if self.cfg.kl_weight_detach else reconstruction)
         log["kl_weight"] = (weight.detach() if isinstance(weight, Tensor) else weight) * log["nsentences"]
         loss = reconstruction + weight * divergence
         return loss + self.cfg.bow_weight * total["bow"] if self.cfg.bow_weight else loss
 
-    def _check(self, model: Any) -> None:
-        inner = model
+    def _check(self, model: nn.Module) -> None:
+        inner: object = model
         while not isinstance(inner, HRED) and hasattr(inner, "module"):  # several workers wrap it
             inner = inner.module
         if not isinstance(inner, HRED):
@@ -99,11 +101,11 @@ class DialogELBO(FairseqCriterion):
     # ------------------------------------------------------------------ random numbers
 
     @staticmethod
-    def _terms(model: Any, sample: Dict[str, Any], keys: Keys) -> Dict[str, Tensor]:
+    def _terms(model: HRED, sample: Mapping[str, Any], keys: Keys) -> Dict[str, Tensor]:
         # a call of the model, not of a method: the gradients of several workers are exchanged by it
         return model(**sample["net_input"], target=sample["target"], keys=keys)
 
-    def _keys(self, sample: Dict[str, Any], update: int, draw: Optional[int] = None) -> Keys:
+    def _keys(self, sample: Mapping[str, Any], update: int, draw: Optional[int] = None) -> Keys:
         """Keys of a batch; with *draw* those of a sample of the importance-weighted bound."""
         own, conversation = Stream.DIALOG_SENTENCE, Stream.DIALOG_CONVERSATION
         if draw is not None:
@@ -123,7 +125,7 @@ class DialogELBO(FairseqCriterion):
 
     # ------------------------------------------------------------------ validation
 
-    def _measure(self, model: Any, sample: Dict[str, Any], terms: Dict[str, Tensor], log: Dict[str, Any]) -> None:
+    def _measure(self, model: HRED, sample: Mapping[str, Any], terms: Dict[str, Tensor], log: Log) -> None:
         """Moments for the active units, and the importance-weighted bound."""
         if "mean" in terms:
             means = terms["mean"].double()
@@ -132,7 +134,7 @@ class DialogELBO(FairseqCriterion):
             chunks = (self._log_weights(model, sample, draw) for draw in range(self.cfg.iw_samples))
             log["iw_nll"] = -log_mean_exp(chunks).sum()
 
-    def _log_weights(self, model: Any, sample: Dict[str, Any], draw: int) -> Tensor:
+    def _log_weights(self, model: HRED, sample: Mapping[str, Any], draw: int) -> Tensor:
         """log p(replies, z) - log q(z) of each conversation, all its replies together, shape (conversations, 1)."""
         terms = self._terms(model, sample, self._keys(sample, VALIDATION_UPDATE, draw))
         each = terms.get("weight_sentence", 0.0) - terms["reconstruction"].double()
@@ -143,7 +145,7 @@ class DialogELBO(FairseqCriterion):
     # ------------------------------------------------------------------ logs
 
     @classmethod
-    def reduce_metrics(cls, logging_outputs: List[Dict[str, Any]]) -> None:
+    def reduce_metrics(cls, logging_outputs: List[Log]) -> None:
         """Turn the workers' sums into the logged ratios."""
         log_dialog_metrics(logging_outputs)
 

@@ -1,13 +1,14 @@
 """Sums from ``dialog_elbo`` -> ratios in fairseq's logs."""
 
 import math
-from typing import Any, Dict, List
+from typing import List
 
 from fairseq import utils
 from fairseq.logging import metrics
 
 from fairseq_ami.criterions.sums import total_sums
 from fairseq_ami.criterions.vae_report import log_active_units
+from fairseq_ami.types import Log
 
 # name -> (numerator, denominator), in nats
 RATIOS = {
@@ -20,7 +21,7 @@ RATIOS = {
 }
 
 
-def log_dialog_metrics(logs: List[Dict[str, Any]]) -> None:
+def log_dialog_metrics(logs: List[Log]) -> None:
     """Log the loss in bits per token or per reply, -ELBO at beta = 1 in nats per reply, and whatever else is there."""
     total = total_sums(logs)
     replies, tokens, size = (total.get(name, 0.0) for name in ("nsentences", "ntokens", "sample_size"))

@@ -13,6 +13,7 @@ from fairseq_ami.criterions.vae_config import VAEMineConfig
 from fairseq_ami.criterions.vae_report import log_vae_metrics
 from fairseq_ami.errors import AMIError
 from fairseq_ami.metrics.latent import aggregate
+from fairseq_ami.models.text_vae import TextVAE
 from fairseq_ami.modules import DiagonalGaussian
 from fairseq_ami.objectives.divergences import free_bits_kl, maximum_mean_discrepancy
 from fairseq_ami.objectives.estimators import ESTIMATORS
@@ -22,6 +23,7 @@ from fairseq_ami.objectives.mutual_information import (
     tangent_bound,
 )
 from fairseq_ami.random_streams import VALIDATION_UPDATE, Stream, normal, stream_keys
+from fairseq_ami.types import Batch, Log, SentenceTask
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +55,7 @@ class VAEMineELBO(FairseqCriterion):
     batch: unlike the others they are not the same for another layout of batches.
     """
 
-    def __init__(self, cfg: VAEMineConfig, task: Any):
+    def __init__(self, cfg: VAEMineConfig, task: SentenceTask):
         super().__init__(task)
         self.cfg = cfg
         self.pad = task.dictionary.pad()
@@ -72,7 +74,7 @@ class VAEMineELBO(FairseqCriterion):
         if cfg.mi_batch < 2:
             raise AMIError("--mi-batch must be at least 2: one sentence has nothing to be told apart from")
 
-    def check_model(self, model: Any) -> None:
+    def check_model(self, model: TextVAE) -> None:
         """Refuse settings that *model* has no part for.
 
         Raises:
@@ -86,14 +88,14 @@ class VAEMineELBO(FairseqCriterion):
         if model.latent_dim == 0 and (cfg.mmd_weight or cfg.free_bits or cfg.lagging):
             raise AMIError("--mmd-weight, --free-bits and --lagging need a latent variable: a language model has none")
 
-    def forward(self, model: Any, sample: Dict[str, Any], step: Optional[VAEStep] = None) -> Tuple[Tensor, int, Dict]:
+    def forward(self, model: TextVAE, sample: Batch, step: Optional[VAEStep] = None) -> Tuple[Tensor, int, Log]:
         """The loss, or without *step* validation: -ELBO at beta = 1.
 
         Returns:
             loss (summed), sentences, and sums to log.
         """
         tokens, size = sample["target"], len(sample["id"])
-        log: Dict[str, Any] = {"ntokens": sample["ntokens"], "nsentences": size}
+        log: Log = {"ntokens": sample["ntokens"], "nsentences": size}
         update = VALIDATION_UPDATE if step is None else step.update
         keys = {stream: stream_keys(self.cfg.seed, update, stream, sample["id"], 1) for stream in STREAMS}
         hide = model.hidden_words(tokens, keys[Stream.VAE_WORDS])
@@ -122,7 +124,7 @@ class VAEMineELBO(FairseqCriterion):
         return posterior.kl().sum()
 
     def _regularisers(
-        self, model: Any, tokens: Tensor, features: Tensor, z: Tensor, prior_keys: Tensor, step: VAEStep, log: Dict
+        self, model: TextVAE, tokens: Tensor, features: Tensor, z: Tensor, prior_keys: Tensor, step: VAEStep, log: Log
     ) -> Tensor:
         total = z.new_zeros(())
         if self.cfg.bow_weight:
@@ -137,7 +139,7 @@ class VAEMineELBO(FairseqCriterion):
             total = total - self.cfg.mi_weight * len(z) * self._bound(model, features, z, step, log)
         return total
 
-    def _bound(self, model: Any, features: Tensor, z: Tensor, step: VAEStep, log: Dict) -> Tensor:
+    def _bound(self, model: TextVAE, features: Tensor, z: Tensor, step: VAEStep, log: Log) -> Tensor:
         """E_joint f - xi E_marginal e^f + log xi + 1 (equation 12), at most I(x; z) if xi > 0; or another estimate."""
         if len(z) < 2:
             self._tell_once()
@@ -172,7 +174,7 @@ class VAEMineELBO(FairseqCriterion):
             return torch.full_like(log_mean, -math.log(step.mean_exp))
         return -log_mean
 
-    def _scores(self, model: Any, features: Tensor, z: Tensor) -> Tensor:
+    def _scores(self, model: TextVAE, features: Tensor, z: Tensor) -> Tensor:
         dtype = next(model.critic.parameters()).dtype
         return model.critic(features.to(dtype), z.to(dtype))
 
@@ -191,7 +193,7 @@ class VAEMineELBO(FairseqCriterion):
 
     # ------------------------------------------------------------------ validation
 
-    def _measure(self, model: Any, posterior: DiagonalGaussian, features: Tensor, z: Tensor, log: Dict) -> None:
+    def _measure(self, model: TextVAE, posterior: DiagonalGaussian, features: Tensor, z: Tensor, log: Log) -> None:
         """Mutual information and bound over batches of --mi-batch sentences, and moments for the active units."""
         means = posterior.mean.double()
         log.update(mean_sum=means.sum(0), mean_square=means.pow(2).sum(0))

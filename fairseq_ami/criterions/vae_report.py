@@ -5,6 +5,7 @@ from typing import Any, Dict, List
 
 from fairseq import utils
 from fairseq.logging import metrics
+from fairseq.logging.meters import MetersDict
 
 from fairseq_ami.criterions.sums import total_sums
 from fairseq_ami.metrics.latent import ACTIVE_VARIANCE
@@ -20,7 +21,7 @@ RATIOS = {
 }
 
 
-def _active_units(meters: Any) -> int:
+def _active_units(meters: MetersDict) -> int:
     """Dimensions whose posterior mean has an unbiased variance of at least 0.01 over all that was validated."""
     count, total, square = (meters[name].sum for name in ("_mean_count", "_mean_sum", "_mean_square"))
     if count < 2:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
-from fairseq.data import BaseWrapperDataset, LanguagePairDataset
+from fairseq.data import BaseWrapperDataset, FairseqDataset, LanguagePairDataset
 from fairseq.data.data_utils import collate_tokens
 from fairseq.tokenizer import tokenize_line
 from torch import Tensor
@@ -138,7 +138,7 @@ class TruncatedHistories(BaseWrapperDataset):
         cut: how many were too long.
     """
 
-    def __init__(self, histories: Any, sizes: np.ndarray, limit: int, separator: int):
+    def __init__(self, histories: FairseqDataset, sizes: np.ndarray, limit: int, separator: int):
         super().__init__(histories)
         self.limit, self.separator = limit, separator
         self._sizes = np.minimum(sizes, limit)

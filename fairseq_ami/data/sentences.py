@@ -2,13 +2,15 @@
 
 import logging
 import os
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterable, List
 
 import numpy as np
 import torch
 from fairseq.data import Dictionary, FairseqDataset, data_utils
+from fairseq.models import BaseFairseqModel
 
 from fairseq_ami.errors import AMIError
+from fairseq_ami.types import IndexedSentences
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +28,7 @@ class SentenceDataset(FairseqDataset):
             resumed run would have other batches.
     """
 
-    def __init__(self, sentences: Any, dictionary: Dictionary, shuffle: bool, seed: int = 0):
+    def __init__(self, sentences: IndexedSentences, dictionary: Dictionary, shuffle: bool, seed: int = 0):
         self.sentences = sentences
         self.dictionary = dictionary
         self.shuffle = shuffle
@@ -85,7 +87,7 @@ class SentenceDataset(FairseqDataset):
     def supports_prefetch(self) -> bool:
         return getattr(self.sentences, "supports_prefetch", False)
 
-    def prefetch(self, indices: Any) -> None:
+    def prefetch(self, indices: Iterable[int]) -> None:
         self.sentences.prefetch([int(self.lines[index]) for index in indices])
 
 
@@ -113,7 +115,7 @@ def load_sentences(
     return dataset
 
 
-def check_lengths(model: Any, dataset: SentenceDataset, max_tokens: int) -> None:
+def check_lengths(model: BaseFairseqModel, dataset: SentenceDataset, max_tokens: int) -> None:
     """Refuse sentences that could not be measured, rather than leaving them out of the averages.
 
     Raises:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from fairseq_ami.data.dialogue import DIALOGUE, cut_history
 from fairseq_ami.errors import AMIError
 from fairseq_ami.modules.hierarchy import cut_utterances
+from fairseq_ami.types import IndexedSentences
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,9 @@ class WholeDialogues(FairseqDataset):
         seed: of the order of dialogues of one length (fairseq shuffles the batches itself).
     """
 
-    def __init__(self, dialogues: Any, dictionary: Dictionary, separator: int, left_pad: bool = True, seed: int = 0):
+    def __init__(
+        self, dialogues: IndexedSentences, dictionary: Dictionary, separator: int, left_pad: bool = True, seed: int = 0
+    ):
         self.dialogues, self.dictionary, self.separator = dialogues, dictionary, separator
         self.left_pad, self.seed = left_pad, seed
         lengths = np.asarray(dialogues.sizes)
@@ -107,7 +110,7 @@ class WholeDialogues(FairseqDataset):
     def supports_prefetch(self) -> bool:
         return getattr(self.dialogues, "supports_prefetch", False)
 
-    def prefetch(self, indices: Any) -> None:
+    def prefetch(self, indices: Sequence[int]) -> None:
         self.dialogues.prefetch([int(self.lines[index]) for index in indices])
 
 

@@ -1,10 +1,12 @@
 """fairseq's search, once for each draw of something random."""
 
-from typing import Any, Dict, List
+from typing import Any, Mapping, Sequence
 
 import torch
+from fairseq.models import BaseFairseqModel
 from fairseq.sequence_generator import SequenceGenerator
-from torch import Tensor
+
+from fairseq_ami.types import Hypotheses
 
 
 class DrawnSearch:
@@ -25,7 +27,7 @@ class DrawnSearch:
         self.generator.cuda()
         return self
 
-    def start(self, sample: Dict[str, Any]) -> None:
+    def start(self, sample: Mapping[str, Any]) -> None:
         """Called with a batch, before its first draw."""
 
     def use(self, draw: int) -> None:
@@ -33,10 +35,10 @@ class DrawnSearch:
         raise NotImplementedError
 
     @torch.no_grad()
-    def generate(self, models: List[Any], sample: Dict[str, Any], **kwargs: Any) -> List[List[Dict[str, Tensor]]]:
+    def generate(self, models: Sequence[BaseFairseqModel], sample: Mapping[str, Any], **kwargs: Any) -> Hypotheses:
         """One hypothesis a draw for each source, best score first."""
         self.start(sample)
-        found: List[List[Dict[str, Tensor]]] = [[] for _ in range(len(sample["net_input"]["src_tokens"]))]
+        found: Hypotheses = [[] for _ in range(len(sample["net_input"]["src_tokens"]))]
         for draw in range(self.draws):
             self.use(draw)
             for row, hypotheses in enumerate(self.generator.generate(models, sample, **kwargs)):

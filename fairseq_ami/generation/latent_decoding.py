@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Tuple
 
 import torch
+from fairseq.data import Dictionary
 from fairseq.sequence_generator import EnsembleModel, SequenceGenerator
 from torch import Tensor
 
@@ -11,6 +12,7 @@ from fairseq_ami.choices import DECODINGS
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.policy import Policy, symbols
 from fairseq_ami.generation.sampler import sample
+from fairseq_ami.models.text_vae import TextVAE
 
 # rows that the softmax works on at a time: on a CPU their logits stay in the cache
 _ROWS = 256
@@ -42,7 +44,7 @@ class DecodingOptions:
         if self.beam < 1:
             raise AMIError("the beam must be at least 1")
 
-    def banned(self, dictionary: Any) -> Tuple[int, ...]:
+    def banned(self, dictionary: Dictionary) -> Tuple[int, ...]:
         """Symbols that are never generated."""
         symbols = (dictionary.bos(), dictionary.pad())
         return symbols if self.unk else (*symbols, dictionary.unk())
@@ -50,7 +52,7 @@ class DecodingOptions:
 
 @torch.no_grad()
 def generate(
-    model: Any,
+    model: TextVAE,
     z: Tensor,
     max_len: int,
     method: str = "greedy",
@@ -114,7 +116,7 @@ class _Greedy(Policy):
 
 
 def _ancestral(
-    model: Any, z: Tensor, max_len: int, method: str, options: DecodingOptions, keys: Tensor
+    model: TextVAE, z: Tensor, max_len: int, method: str, options: DecodingOptions, keys: Tensor
 ) -> List[Tensor]:
     """Greedy or sampled sentences of one batch."""
     banned, eos = options.banned(model.dictionary), model.dictionary.eos()
@@ -133,7 +135,7 @@ def _ancestral(
 class _LatentEnsemble(EnsembleModel):
     """What fairseq's search calls the source is z."""
 
-    def __init__(self, model: Any, policy: Policy):
+    def __init__(self, model: TextVAE, policy: Policy):
         super().__init__([model])
         self.policy = policy
 
@@ -154,7 +156,7 @@ class _LatentEnsemble(EnsembleModel):
         return [self.single_model.decoder.reorder_condition(encoder_outs[0], new_order)]
 
 
-def _beam(model: Any, z: Tensor, max_len: int, options: DecodingOptions) -> List[Tensor]:
+def _beam(model: TextVAE, z: Tensor, max_len: int, options: DecodingOptions) -> List[Tensor]:
     """The best hypothesis of fairseq's beam search for each z of one batch."""
     ensemble = _LatentEnsemble(model, Policy(options.banned(model.dictionary)))
     generator = SequenceGenerator(

@@ -1,14 +1,15 @@
 """Beam search under several draws of a dialogue model's latent variables: replies that differ in what they say."""
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, List
+from typing import Any, Mapping, Sequence
 
+from fairseq.models import BaseFairseqModel
 from fairseq.sequence_generator import SequenceGenerator
-from torch import Tensor
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.drawn_search import DrawnSearch
 from fairseq_ami.models.latent_dialogue import LatentHRED
+from fairseq_ami.types import Hypotheses, Search
 
 
 @dataclass
@@ -34,7 +35,7 @@ class LatentSearch(DrawnSearch):
         AMIError: a model without them.
     """
 
-    def __init__(self, generator: SequenceGenerator, models: List[Any], draws: int):
+    def __init__(self, generator: SequenceGenerator, models: Sequence[BaseFairseqModel], draws: int):
         super().__init__(generator, draws)
         if not all(isinstance(model, LatentHRED) for model in models):
             raise AMIError("--latent-draws needs a model with latent variables: vhred, dir_vhred or vhcr")
@@ -44,7 +45,7 @@ class LatentSearch(DrawnSearch):
         for model in self.models:
             model.encoder.draw = draw
 
-    def generate(self, models: List[Any], sample: Dict[str, Any], **kwargs: Any) -> List[List[Dict[str, Tensor]]]:
+    def generate(self, models: Sequence[BaseFairseqModel], sample: Mapping[str, Any], **kwargs: Any) -> Hypotheses:
         """One hypothesis a draw for each history, best score first; afterwards the first draw counts again."""
         try:
             return super().generate(models, sample, **kwargs)
@@ -52,7 +53,7 @@ class LatentSearch(DrawnSearch):
             self.use(0)
 
 
-def with_latent_draws(generator: Any, models: List[Any], draws: int, seed: int) -> Any:
+def with_latent_draws(generator: Search, models: Sequence[BaseFairseqModel], draws: int, seed: int) -> Search:
     """The generator under *draws* of z (0: itself), whose z are those of *seed*.
 
     Raises:

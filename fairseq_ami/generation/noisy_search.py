@@ -1,7 +1,8 @@
 """Beam search under several draws of the latent noise: a diverse n-best list."""
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
+from fairseq.models import BaseFairseqModel
 from fairseq.sequence_generator import EnsembleModel, SequenceGenerator
 from torch import Tensor
 
@@ -34,7 +35,7 @@ class NoisySearch(DrawnSearch):
         AMIError: a model without a noise network, or in its backward direction.
     """
 
-    def __init__(self, generator: SequenceGenerator, models: List[Any], draws: int, seed: int):
+    def __init__(self, generator: SequenceGenerator, models: Sequence[BaseFairseqModel], draws: int, seed: int):
         for model in models:
             if not isinstance(model, PairedModel) or model.latent_noise is None:
                 raise AMIError(
@@ -47,7 +48,7 @@ class NoisySearch(DrawnSearch):
         self.generator.model = _NoisyEnsemble(models)
         self.generator.model.eval()
 
-    def start(self, sample: Dict[str, Any]) -> None:
+    def start(self, sample: Mapping[str, Any]) -> None:
         """Draw the noises of a batch.
 
         Raises:

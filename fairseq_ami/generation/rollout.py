@@ -13,7 +13,7 @@ from fairseq_ami.models.paired import PairedModel, repeat_rows
 from fairseq_ami.modules import dropout_off
 from fairseq_ami.objectives import entropies, token_log_probs
 from fairseq_ami.random_streams import Stream, stream_keys
-from fairseq_ami.types import Batch, NetInput
+from fairseq_ami.types import Batch, EncoderOut, NetInput, Network
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def roll_out(
     update: int,
     noise: bool,
     score: bool,
-    network: Optional[Any] = None,
+    network: Optional[Network] = None,
 ) -> Rollout:
     """Draw k samples per source from P(.|S, z + delta), dropout off, and score them under the same policy.
 
@@ -107,7 +107,7 @@ def roll_out(
 
 
 def _ancestral(
-    model: PairedModel, network: Any, encoder_out: Any, batch: Batch, settings: SamplerSettings, update: int
+    model: PairedModel, network: Network, encoder_out: EncoderOut, batch: Batch, settings: SamplerSettings, update: int
 ) -> Samples:
     # the limit of a sample is that of its own source: it must not move with the batch
     limits = (settings.max_len_a * batch["net_input"]["src_lengths"] + settings.max_len_b).long()
@@ -124,7 +124,7 @@ def _ancestral(
     )
 
 
-def _longest(model: PairedModel, network: Any, settings: SamplerSettings) -> int:
+def _longest(model: PairedModel, network: Network, settings: SamplerSettings) -> int:
     """Symbols of the longest sample: *network* must be able to write it, the other one to read it."""
     reader = model.backward_model if network is model.forward_model else model.forward_model
     limits = [network.decoder.max_positions() - 1, reader.encoder.max_positions()]
@@ -134,7 +134,7 @@ def _longest(model: PairedModel, network: Any, settings: SamplerSettings) -> int
 
 
 def _log_probs(
-    model: PairedModel, network: Any, encoder_out: Any, samples: Samples, settings: SamplerSettings
+    model: PairedModel, network: Network, encoder_out: EncoderOut, samples: Samples, settings: SamplerSettings
 ) -> Tensor:
     """Of every symbol where the policy chose one, shape (choices, vocabulary)."""
     previous = previous_outputs(samples.tokens, settings.pad, settings.eos)
@@ -143,7 +143,7 @@ def _log_probs(
 
 
 def _teacher_forced(
-    model: PairedModel, network: Any, encoder_out: Any, batch: Batch, settings: SamplerSettings
+    model: PairedModel, network: Network, encoder_out: EncoderOut, batch: Batch, settings: SamplerSettings
 ) -> Tuple[Samples, Tensor, Tensor]:
     """The likeliest word after each prefix of the real T. Biased: T' follows T and its length.
 

@@ -1,13 +1,15 @@
 """Ancestral sampling for training: one batched incremental pass that drops finished rows."""
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict
+from typing import Callable
 
 import torch
+from fairseq.models import FairseqIncrementalDecoder
 from torch import Tensor
 
 from fairseq_ami.generation.policy import Policy
 from fairseq_ami.random_streams import uniform
+from fairseq_ami.types import Condition, IncrementalState
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,9 @@ def previous_outputs(tokens: Tensor, pad: int, eos: int) -> Tensor:
 
 @torch.no_grad()
 def sample(
-    decoder: Any,
-    encoder_out: Any,
-    reorder_encoder_out: Callable[[Any, Tensor], Any],
+    decoder: FairseqIncrementalDecoder,
+    encoder_out: Condition,
+    reorder_encoder_out: Callable[[Condition, Tensor], Condition],
     policy: Policy,
     keys: Tensor,
     limits: Tensor,
@@ -60,7 +62,7 @@ def sample(
     actions = torch.zeros_like(tokens, dtype=torch.bool)
     alive = torch.arange(rows, device=keys.device)
     going = torch.ones_like(alive, dtype=torch.bool)
-    state: Dict[str, Dict[str, Any]] = {}
+    state: IncrementalState = {}
     length = 1
     while True:
         cut = going & limits[alive].eq(length)  # only the end symbol fits: nobody chooses it

@@ -1,7 +1,8 @@
 """From what a network wrote to words, and word vectors for them."""
 
-from typing import Any, Collection, List, Optional, Set
+from typing import Collection, List, Optional, Set
 
+from fairseq.data import Dictionary
 from torch import Tensor
 
 from fairseq_ami.errors import AMIError
@@ -11,7 +12,7 @@ from fairseq_ami.metrics.word_vectors import WordVectors, read_vectors
 UNKNOWN_WRITTEN, UNKNOWN_REFERENCE = "UNKNOWNTOKENINHYP", "UNKNOWNTOKENINREF"
 
 
-def words_of(dictionary: Any, tokens: Tensor, post_process: Optional[str], unknown: str) -> List[str]:
+def words_of(dictionary: Dictionary, tokens: Tensor, post_process: Optional[str], unknown: str) -> List[str]:
     """Words of a sentence, subwords undone.
 
     Args:
@@ -25,7 +26,7 @@ def words_of(dictionary: Any, tokens: Tensor, post_process: Optional[str], unkno
     return text.split()
 
 
-def vectors_of_words(path: str, dictionary: Any, post_process: Optional[str]) -> WordVectors:
+def vectors_of_words(path: str, dictionary: Dictionary, post_process: Optional[str]) -> WordVectors:
     """The vectors that texts over *dictionary* may need; of subwords, all in the file.
 
     Raises:

@@ -37,7 +37,9 @@ def embedding_scores(hypotheses: Texts, references: Texts, vectors: WordVectors)
     return _scores(hypotheses, references, vectors, _average, _greedy, _extrema)
 
 
-def _scores(hypotheses: Texts, references: Texts, vectors: WordVectors, *metrics: Callable) -> np.ndarray:
+def _scores(
+    hypotheses: Texts, references: Texts, vectors: WordVectors, *metrics: Callable[..., np.ndarray]
+) -> np.ndarray:
     if len(hypotheses) != len(references):
         raise ValueError(f"{len(hypotheses)} hypotheses for {len(references)} references")
     rows = [[vectors.rows(words) for words in texts] for texts in (hypotheses, references)]

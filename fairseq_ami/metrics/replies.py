@@ -17,12 +17,13 @@ All but Dist-n and Ent-n are ratios of sums over replies: the sums are kept, so 
 
 import math
 from collections import Counter
-from functools import lru_cache
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sacrebleu.metrics import BLEU
 
+from fairseq_ami.metrics.corpus import bleu_metric
 from fairseq_ami.metrics.diversity import Ngram, entropy, ngrams, repeated_ngrams
 from fairseq_ami.metrics.embedding import embedding_scores
 from fairseq_ami.metrics.word_vectors import WordVectors
@@ -35,12 +36,6 @@ COPIED = (1, 2)
 
 _COUNTED = sorted({*DISTINCT, ENTROPY, REPEATED, *COPIED})
 _BLEU_SUMS = ("bleu_length", "bleu_reference_length", *(f"bleu_{kind}_{n}" for kind in "ct" for n in range(1, 5)))
-
-
-@lru_cache(maxsize=None)
-def bleu_metric(tokenize: str = "13a") -> BLEU:
-    """sacreBLEU without its warning about tokenised text."""
-    return BLEU(tokenize=tokenize, force=True)
 
 
 def count_reply(
@@ -74,7 +69,12 @@ def figures_of_sums(sums: Mapping[str, Any]) -> Dict[str, Any]:
     Returns:
         Name -> figure, of the shape of the sums; 0 where the denominator is 0.
     """
-    figures = {"bleu": _bleu(sums), "length": _ratio(sums["words"], sums["replies"])}
+    return {"bleu": _bleu(sums), **plain_ratios(sums)}
+
+
+def plain_ratios(sums: Mapping[str, Any]) -> Dict[str, np.ndarray]:
+    """The same without BLEU: what is the ratio of just two sums."""
+    figures = {"length": _ratio(sums["words"], sums["replies"])}
     figures["repetition"] = _ratio(sums["repeated"], sums[f"ngrams_{REPEATED}"])
     for n in COPIED:
         if f"copied_{n}" in sums:
@@ -82,7 +82,7 @@ def figures_of_sums(sums: Mapping[str, Any]) -> Dict[str, Any]:
     return figures
 
 
-def _ratio(numerator: Any, denominator: Any) -> np.ndarray:
+def _ratio(numerator: ArrayLike, denominator: ArrayLike) -> np.ndarray:
     return np.divide(numerator, denominator, out=np.zeros(np.shape(numerator)), where=np.asarray(denominator) > 0)
 
 

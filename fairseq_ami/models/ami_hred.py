@@ -1,5 +1,6 @@
 """``ami_hred``: the pair over two hierarchical encoder-decoders."""
 
+from argparse import ArgumentParser
 from dataclasses import fields
 from typing import Any, Dict
 
@@ -11,6 +12,7 @@ from fairseq_ami.models.hred_config import DIALOG, PARK, TINY, HREDConfig, fill_
 from fairseq_ami.models.pair_latent import HREDLatent
 from fairseq_ami.models.pair_settings import add_pair_args, pair_defaults
 from fairseq_ami.models.paired import PairedModel
+from fairseq_ami.types import Arguments
 
 # of all sizes; how long sentences may be is the task's to say
 _DEFAULTS = {each.name: each.default for each in fields(HREDConfig) if not each.name.startswith(("_", "max_"))}
@@ -24,14 +26,14 @@ class AMIHRED(PairedModel):
     latent = HREDLatent
 
     @staticmethod
-    def add_args(parser: Any) -> None:
+    def add_args(parser: ArgumentParser) -> None:
         HRED.add_args(parser)
         add_pair_args(parser)
 
 
 def _architecture(name: str, sizes: Dict[str, Any]) -> None:
     @register_model_architecture("ami_hred", name)
-    def apply(args: Any) -> None:
+    def apply(args: Arguments) -> None:
         remember_explicit(args)
         fill_in(args, {**_DEFAULTS, **sizes})
         pair_defaults(args)

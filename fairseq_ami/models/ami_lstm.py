@@ -1,5 +1,6 @@
 """``ami_lstm``: the pair over fairseq's LSTM with attention, bi-directional encoder."""
 
+from argparse import ArgumentParser
 from typing import Any, Dict
 
 from fairseq.models import lstm as stock
@@ -10,6 +11,7 @@ from fairseq_ami.models.explicit_settings import remember_explicit
 from fairseq_ami.models.pair_latent import LSTMLatent
 from fairseq_ami.models.pair_settings import add_pair_args, pair_defaults
 from fairseq_ami.models.paired import PairedModel
+from fairseq_ami.types import Arguments, LSTMOut, Network
 
 
 @register_model("ami_lstm")
@@ -20,17 +22,17 @@ class AMILSTM(PairedModel):
     latent = LSTMLatent
 
     @staticmethod
-    def add_args(parser: Any) -> None:
+    def add_args(parser: ArgumentParser) -> None:
         stock.LSTMModel.add_args(parser)
         add_pair_args(parser)
 
     @staticmethod
-    def encode(network: Any, tokens: Tensor, lengths: Tensor) -> Any:
+    def encode(network: Network, tokens: Tensor, lengths: Tensor) -> LSTMOut:
         # reversed batches and samples are not sorted by length
         return network.encoder(tokens, src_lengths=lengths, enforce_sorted=False)
 
 
-def _set(args: Any, defaults: Dict[str, Any]) -> None:
+def _set(args: Arguments, defaults: Dict[str, Any]) -> None:
     for key, value in defaults.items():
         setattr(args, key, getattr(args, key, value))
 
@@ -50,7 +52,7 @@ def _sizes(size: int, layers: int, dropout: float) -> Dict[str, Any]:
 
 def _architecture(name: str, defaults: Dict[str, Any]) -> None:
     @register_model_architecture("ami_lstm", name)
-    def apply(args: Any) -> None:
+    def apply(args: Arguments) -> None:
         remember_explicit(args)
         args.encoder_bidirectional = True
         _set(args, defaults)

@@ -1,6 +1,7 @@
 """``ami_transformer``: the pair over fairseq's Transformer."""
 
-from typing import Any, Callable
+from argparse import ArgumentParser
+from typing import Callable
 
 from fairseq.models import register_model, register_model_architecture
 from fairseq.models.transformer import transformer_legacy as stock
@@ -9,6 +10,7 @@ from fairseq_ami.models.explicit_settings import remember_explicit
 from fairseq_ami.models.pair_latent import TransformerLatent
 from fairseq_ami.models.pair_settings import add_pair_args, pair_defaults
 from fairseq_ami.models.paired import PairedModel
+from fairseq_ami.types import Arguments
 
 
 @register_model("ami_transformer")
@@ -19,16 +21,16 @@ class AMITransformer(PairedModel):
     latent = TransformerLatent
 
     @staticmethod
-    def add_args(parser: Any) -> None:
+    def add_args(parser: ArgumentParser) -> None:
         stock.TransformerModel.add_args(parser)
         add_pair_args(parser)
 
 
-def _architecture(name: str, network_defaults: Callable[[Any], None]) -> None:
+def _architecture(name: str, network_defaults: Callable[[Arguments], None]) -> None:
     """Register *name*: the network settings of a stock architecture, and the pair's own."""
 
     @register_model_architecture("ami_transformer", name)
-    def defaults(args: Any) -> None:
+    def defaults(args: Arguments) -> None:
         remember_explicit(args)
         network_defaults(args)
         pair_defaults(args)

@@ -4,6 +4,7 @@ from typing import Any, Optional
 
 import torch
 import torch.nn.functional as F
+from fairseq.models import FairseqDecoder
 from torch import Tensor, nn
 
 from fairseq_ami.objectives.likelihood import places_of
@@ -14,7 +15,9 @@ def previous_tokens(tokens: Tensor, eos: int) -> Tensor:
     return torch.cat([torch.full_like(tokens[:, :1], eos), tokens[:, :-1]], dim=1)
 
 
-def decoder_log_likelihood(decoder: Any, tokens: Tensor, encoder_out: Any, hide: Optional[Tensor] = None) -> Tensor:
+def decoder_log_likelihood(
+    decoder: FairseqDecoder, tokens: Tensor, encoder_out: object, hide: Optional[Tensor] = None
+) -> Tensor:
     """log p(tokens | what *encoder_out* tells), the end symbol included, in nats and float32 at least.
 
     Only real tokens reach the output layer, by far the widest one.

@@ -2,6 +2,8 @@
 
 from typing import Any, Dict, List
 
+from fairseq_ami.types import Arguments
+
 _OWN = "explicit_settings"
 # settings that change no weight's shape: the command line may overrule a checkpoint
 FREE_SETTINGS = {
@@ -20,7 +22,7 @@ FREE_SETTINGS = {
 }
 
 
-def remember_explicit(args: Any) -> None:
+def remember_explicit(args: Arguments) -> None:
     """Note the settings that the user gave, before an architecture fills in its defaults.
 
     fairseq leaves out model flags that were not given, so what is there now was asked for.

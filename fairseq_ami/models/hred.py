@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple, Union
 
 import torch
 from fairseq.data import Dictionary
@@ -15,6 +15,7 @@ from fairseq_ami.models.hred_config import DIALOG, PARK, TINY, HREDConfig, check
 from fairseq_ami.models.text_vae_lstm import LSTMLatentDecoder, embedding
 from fairseq_ami.modules.hierarchy import ContextEncoder, UtteranceEncoder, cut_utterances, initialise_as_park
 from fairseq_ami.random_streams import uniform
+from fairseq_ami.types import DecoderOut, DictionaryTask, HREDOut
 
 logger = logging.getLogger(__name__)
 
@@ -105,13 +106,13 @@ class HierarchicalEncoder(FairseqEncoder):
         src_lengths: Optional[Tensor] = None,
         owner: Optional[Tensor] = None,
         turn: Optional[Tensor] = None,
-    ) -> Dict[str, Tensor]:
+    ) -> HREDOut:
         """What the decoder is conditioned on, shape (replies, size): the context before each reply."""
         history = self.read(src_tokens)
         replies = self.replies(history, owner, turn)
         return {"z": self.context(history.vectors)[replies.owner, replies.turn]}
 
-    def reorder_encoder_out(self, encoder_out: Dict[str, Tensor], new_order: Tensor) -> Dict[str, Tensor]:
+    def reorder_encoder_out(self, encoder_out: HREDOut, new_order: Tensor) -> HREDOut:
         return LSTMLatentDecoder.reorder_condition(encoder_out, new_order)
 
     def max_positions(self) -> int:
@@ -138,7 +139,7 @@ class HRED(FairseqEncoderDecoderModel):
         self.word_dropout = word_dropout
 
     @classmethod
-    def build_model(cls, cfg: HREDConfig, task: Any) -> "HRED":
+    def build_model(cls, cfg: HREDConfig, task: DictionaryTask) -> "HRED":
         """Build a new model for the dictionaries of *task*.
 
         Raises:
@@ -148,7 +149,8 @@ class HRED(FairseqEncoderDecoderModel):
         source, table = encoder_embedding(cfg, task)
         encoder = HierarchicalEncoder(source, table, cfg)
         model = cls(encoder, build_decoder(cfg, task, table, cfg.context_hidden_size), cfg.word_dropout)
-        return finished(model, cfg)
+        initialise(model, cfg)
+        return model
 
     def set_num_updates(self, num_updates: int) -> None:
         """Keep the number of the update, on which the weight of the divergences and the random streams depend."""
@@ -164,7 +166,7 @@ class HRED(FairseqEncoderDecoderModel):
         turn: Optional[Tensor] = None,
         target: Optional[Tensor] = None,
         keys: Optional[Keys] = None,
-    ) -> Any:
+    ) -> Union[DecoderOut, Dict[str, Tensor]]:
         """Logits (replies, length, vocabulary), or with *keys* the terms of the ELBO of *target* (:meth:`terms`)."""
         if keys is not None:
             return self.terms(src_tokens, owner, turn, target, keys)
@@ -183,7 +185,7 @@ class HRED(FairseqEncoderDecoderModel):
         condition = self.encoder(src_tokens, None, owner=owner, turn=turn)
         return {"reconstruction": self.reconstruction(target, condition, keys)}
 
-    def reconstruction(self, target: Tensor, condition: Dict[str, Tensor], keys: Keys) -> Tensor:
+    def reconstruction(self, target: Tensor, condition: HREDOut, keys: Keys) -> Tensor:
         """-log p(target | condition), words hidden in training, shape (replies,)."""
         hide = None
         if self.training and self.word_dropout > 0:
@@ -191,7 +193,7 @@ class HRED(FairseqEncoderDecoderModel):
         return -decoder_log_likelihood(self.decoder, target, condition, hide)
 
 
-def encoder_embedding(cfg: HREDConfig, task: Any) -> Tuple[Dictionary, nn.Embedding]:
+def encoder_embedding(cfg: HREDConfig, task: DictionaryTask) -> Tuple[Dictionary, nn.Embedding]:
     """The dictionary of the histories, and word vectors for it."""
     source = task.source_dictionary
     if SEPARATOR not in source:
@@ -202,7 +204,7 @@ def encoder_embedding(cfg: HREDConfig, task: Any) -> Tuple[Dictionary, nn.Embedd
     return source, embedding(source, cfg.embed_dim)
 
 
-def build_decoder(cfg: HREDConfig, task: Any, table: nn.Embedding, size: int) -> LSTMLatentDecoder:
+def build_decoder(cfg: HREDConfig, task: DictionaryTask, table: nn.Embedding, size: int) -> LSTMLatentDecoder:
     """The decoder of replies, conditioned on a vector of this *size*.
 
     It shares the encoder's word vectors where both sides have one dictionary, unless told not to.
@@ -216,11 +218,10 @@ def build_decoder(cfg: HREDConfig, task: Any, table: nn.Embedding, size: int) ->
     )  # fmt: skip
 
 
-def finished(model: Any, cfg: HREDConfig) -> Any:
-    """The model with the first weights that were asked for."""
+def initialise(model: nn.Module, cfg: HREDConfig) -> None:
+    """Give the recurrent networks of *model* the first weights that were asked for."""
     if str(cfg.gru_init) == "park":
         initialise_as_park(model)
-    return model
 
 
 register_sizes("hred", TINY, DIALOG, PARK)

@@ -8,6 +8,7 @@ from fairseq.models import register_model_architecture
 from omegaconf import II
 
 from fairseq_ami.errors import AMIError
+from fairseq_ami.types import Arguments
 
 
 @dataclass
@@ -76,7 +77,7 @@ DIALOG = {
 PARK = {"gru_init": "park"}  # its sizes are the defaults
 
 
-def fill_in(args: Any, settings: Dict[str, Any]) -> None:
+def fill_in(args: Arguments, settings: Dict[str, Any]) -> None:
     """Give *args* those of *settings* that it has not."""
     for key, value in settings.items():
         setattr(args, key, getattr(args, key, value))
@@ -90,5 +91,5 @@ def register_sizes(model: str, tiny: Dict[str, Any], dialog: Dict[str, Any], par
 
 def _register(model: str, name: str, settings: Dict[str, Any]) -> None:
     @register_model_architecture(model, name)
-    def apply(args: Any) -> None:
+    def apply(args: Arguments) -> None:
         fill_in(args, settings)

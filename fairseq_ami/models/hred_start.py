@@ -21,7 +21,7 @@ _FIRST = "encoder.first_context."
 _CELL = ("decoder_cell", "condition", "separate_embeddings")
 
 
-def start_from_hred(model: Any, path: str) -> None:
+def start_from_hred(model: HRED, path: str) -> None:
     """Copy an ``hred`` into *model*; every weight on a latent variable becomes 0, beside prior and posterior.
 
     So p(reply | history, z) is the HRED's p(reply | history) whatever z is, until the decoder learns to read it.

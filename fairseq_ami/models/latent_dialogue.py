@@ -5,7 +5,7 @@ decoded, z comes from the prior: it is drawn once for each history, and all hypo
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Tuple, Union
 
 import torch
 from fairseq.data import Dictionary
@@ -20,8 +20,10 @@ from fairseq_ami.models.hred_config import DIALOG, PARK, TINY, HREDConfig, check
 from fairseq_ami.models.hred_start import start_from_hred
 from fairseq_ami.models.pair_settings import set_args
 from fairseq_ami.models.text_vae import build_bow
+from fairseq_ami.models.text_vae_lstm import LSTMLatentDecoder
 from fairseq_ami.modules.latent_heads import LatentDistribution, LatentHead
 from fairseq_ami.random_streams import Stream, stream_keys, text_ids
+from fairseq_ami.types import DecoderOut, DictionaryTask, HREDOut
 
 
 @dataclass
@@ -94,7 +96,7 @@ class LatentEncoder(HierarchicalEncoder):
         src_lengths: Optional[Tensor] = None,
         owner: Optional[Tensor] = None,
         turn: Optional[Tensor] = None,
-    ) -> Dict[str, Tensor]:
+    ) -> HREDOut:
         """What the decoder is conditioned on, with z from the prior, shape (replies, size); no reply is read.
 
         z follows from the seed, the words of the history and the number of the draw.
@@ -114,7 +116,7 @@ class LatentEncoder(HierarchicalEncoder):
         """The contexts of replies that are not known. *keys* are for what subclasses draw, shape (batch,)."""
         return Context(self.context(history.vectors)[replies.owner, replies.turn], None)
 
-    def condition(self, context: Context, z: Tensor) -> Dict[str, Tensor]:
+    def condition(self, context: Context, z: Tensor) -> HREDOut:
         """The decoder's ``encoder_out``."""
         return {"z": context.known(z.to(context.state.dtype))}
 
@@ -150,13 +152,18 @@ class LatentHRED(HRED):
     kind = "gaussian"
 
     def __init__(
-        self, encoder: LatentEncoder, decoder: Any, latent_dim: int, bow: Optional[nn.Sequential], word_dropout: float
+        self,
+        encoder: LatentEncoder,
+        decoder: LSTMLatentDecoder,
+        latent_dim: int,
+        bow: Optional[nn.Sequential],
+        word_dropout: float,
     ):
         super().__init__(encoder, decoder, word_dropout)
         self.latent_dim, self.bow = latent_dim, bow
 
     @classmethod
-    def build_model(cls, cfg: VHREDConfig, task: Any) -> "LatentHRED":
+    def build_model(cls, cfg: VHREDConfig, task: DictionaryTask) -> "LatentHRED":
         """Build a new model for the dictionaries of *task*, with the weights of ``--hred-checkpoint`` if there is one.
 
         Raises:
@@ -169,7 +176,8 @@ class LatentHRED(HRED):
         encoder = cls.build_latent_encoder(cfg, source, table)
         decoder = hred.build_decoder(cfg, task, table, encoder.output_size)
         bow = build_bow(cfg, task.target_dictionary)
-        model = hred.finished(cls(encoder, decoder, cfg.latent_dim, bow, cfg.word_dropout), cfg)
+        model = cls(encoder, decoder, cfg.latent_dim, bow, cfg.word_dropout)
+        hred.initialise(model, cfg)
         if cfg.hred_checkpoint:
             start_from_hred(model, cfg.hred_checkpoint)
             set_args(cfg, hred_checkpoint=None)  # its weights go into this model's own checkpoints
@@ -190,7 +198,7 @@ class LatentHRED(HRED):
         turn: Optional[Tensor] = None,
         target: Optional[Tensor] = None,
         keys: Optional[Keys] = None,
-    ) -> Any:
+    ) -> Union[DecoderOut, Dict[str, Tensor]]:
         """Logits given z from the prior, or with *keys* the terms of the ELBO of *target* (:meth:`terms`).
 
         Raises:

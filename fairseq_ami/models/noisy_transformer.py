@@ -1,15 +1,19 @@
 """``noisy_transformer``: one Transformer whose encoder injects the latent noise of AMI."""
 
-from typing import Any, Optional
+from argparse import ArgumentParser
+from typing import Optional
 
 import torch
+from fairseq.data import Dictionary
 from fairseq.models import register_model, register_model_architecture
 from fairseq.models.transformer import TransformerConfig, TransformerEncoder
 from fairseq.models.transformer import transformer_legacy as stock
-from torch import Tensor
+from fairseq.tasks import FairseqTask
+from torch import Tensor, nn
 
 from fairseq_ami.models.pair_latent import TransformerLatent
 from fairseq_ami.modules import LatentNoise
+from fairseq_ami.types import Arguments, TransformerOut
 
 
 class NoisyTransformerEncoder(TransformerEncoder):
@@ -19,7 +23,14 @@ class NoisyTransformerEncoder(TransformerEncoder):
     workers. Rows at the same place of two workers' batches share their noise, as they share their dropout.
     """
 
-    def __init__(self, cfg: Any, dictionary: Any, embed_tokens: Any, noise_scale: float, hidden_dim: Optional[int]):
+    def __init__(
+        self,
+        cfg: TransformerConfig,
+        dictionary: Dictionary,
+        embed_tokens: nn.Embedding,
+        noise_scale: float,
+        hidden_dim: Optional[int],
+    ):
         super().__init__(cfg, dictionary, embed_tokens)
         dim = embed_tokens.embedding_dim
         self.latent_noise = LatentNoise(dim, hidden_dim or dim, noise_scale)
@@ -31,7 +42,7 @@ class NoisyTransformerEncoder(TransformerEncoder):
         src_lengths: Optional[Tensor] = None,
         return_all_hiddens: bool = False,
         token_embeddings: Optional[Tensor] = None,
-    ) -> Any:
+    ) -> TransformerOut:
         out = super().forward(src_tokens, src_lengths, return_all_hiddens, token_embeddings)
         if not (self.training or self.always_noisy):
             return out
@@ -49,38 +60,40 @@ class NoisyTransformer(stock.TransformerModel):
     """
 
     @classmethod
-    def add_args(cls, parser: Any) -> None:
+    def add_args(cls, parser: ArgumentParser) -> None:
         stock.TransformerModel.add_args(parser)
         parser.add_argument("--noise-scale", type=float, help="factor on the latent noise (default: 0.1)")
         parser.add_argument("--noise-hidden-dim", type=int, help="hidden units of the noise network")
         parser.add_argument("--noise-at-generation", action="store_true", help="inject noise when decoding, too")
 
     @classmethod
-    def build_model(cls, args: Any, task: Any) -> Any:
+    def build_model(cls, args: Arguments, task: FairseqTask) -> "NoisyTransformer":
         noise_defaults(args)
         return super().build_model(args, task)
 
     @classmethod
-    def build_encoder(cls, args: Any, src_dict: Any, embed_tokens: Any) -> NoisyTransformerEncoder:
+    def build_encoder(
+        cls, args: Arguments, src_dict: Dictionary, embed_tokens: nn.Embedding
+    ) -> NoisyTransformerEncoder:
         cfg = TransformerConfig.from_namespace(args)
         encoder = NoisyTransformerEncoder(cfg, src_dict, embed_tokens, cfg.noise_scale, cfg.noise_hidden_dim)
         encoder.always_noisy = cfg.noise_at_generation
         return encoder
 
 
-def noise_defaults(args: Any) -> None:
+def noise_defaults(args: Arguments) -> None:
     args.noise_scale = getattr(args, "noise_scale", 0.1)
     args.noise_hidden_dim = getattr(args, "noise_hidden_dim", None)
     args.noise_at_generation = getattr(args, "noise_at_generation", False)
 
 
 @register_model_architecture("noisy_transformer", "noisy_transformer")
-def base(args: Any) -> None:
+def base(args: Arguments) -> None:
     noise_defaults(args)
     stock.base_architecture(args)
 
 
 @register_model_architecture("noisy_transformer", "noisy_transformer_tiny")
-def tiny(args: Any) -> None:
+def tiny(args: Arguments) -> None:
     noise_defaults(args)
     stock.tiny_architecture(args)

@@ -1,26 +1,46 @@
 """Where the latent representation z sits in a fairseq encoder's output."""
 
-from typing import Any, Optional, Tuple
+from typing import Optional, Protocol, Tuple, TypeVar
 
 import torch
 from torch import Tensor
+
+from fairseq_ami.types import HREDOut, LSTMOut, Network, TransformerOut
+
+Out = TypeVar("Out")
+
+
+class Latent(Protocol[Out]):
+    """Where z sits in the encoder output *Out* of one kind of network."""
+
+    @staticmethod
+    def dim(network: Network) -> int:
+        """Channels of z."""
+
+    @staticmethod
+    def get(encoder_out: Out) -> Tuple[Tensor, Optional[Tensor]]:
+        """z of shape (positions, batch, channels), and its padding mask (batch, positions) or None."""
+
+    @staticmethod
+    def replace(encoder_out: Out, z: Tensor) -> Out:
+        """The same encoder output with another z."""
 
 
 class TransformerLatent:
     """z of a Transformer: the encoder's output at every position (AMI section 3.2)."""
 
     @staticmethod
-    def dim(network: Any) -> int:
+    def dim(network: Network) -> int:
         return network.encoder.embed_tokens.embedding_dim
 
     @staticmethod
-    def get(encoder_out: Any) -> Tuple[Tensor, Optional[Tensor]]:
+    def get(encoder_out: TransformerOut) -> Tuple[Tensor, Optional[Tensor]]:
         """z of shape (positions, batch, channels), and its padding mask (batch, positions) or None."""
         masks = encoder_out["encoder_padding_mask"]
         return encoder_out["encoder_out"][0], masks[0] if len(masks) > 0 else None
 
     @staticmethod
-    def replace(encoder_out: Any, z: Tensor) -> Any:
+    def replace(encoder_out: TransformerOut, z: Tensor) -> TransformerOut:
         return {**encoder_out, "encoder_out": [z]}
 
 
@@ -32,16 +52,16 @@ class LSTMLatent:
     """
 
     @staticmethod
-    def dim(network: Any) -> int:
+    def dim(network: Network) -> int:
         return network.encoder.output_units
 
     @staticmethod
-    def get(encoder_out: Any) -> Tuple[Tensor, Optional[Tensor]]:
+    def get(encoder_out: LSTMOut) -> Tuple[Tensor, Optional[Tensor]]:
         """z of shape (2 * layers, batch, channels): hidden states, then cells. Nothing is padding."""
         return torch.cat([encoder_out[1], encoder_out[2]], dim=0), None
 
     @staticmethod
-    def replace(encoder_out: Any, z: Tensor) -> Any:
+    def replace(encoder_out: LSTMOut, z: Tensor) -> LSTMOut:
         hidden, cell = z.chunk(2, dim=0)
         return (encoder_out[0], hidden, cell, encoder_out[3])
 
@@ -50,14 +70,14 @@ class HREDLatent:
     """z of an HRED: what its decoder is conditioned on, the last state of the GRU over utterances."""
 
     @staticmethod
-    def dim(network: Any) -> int:
+    def dim(network: Network) -> int:
         return network.encoder.context.gru.hidden_size
 
     @staticmethod
-    def get(encoder_out: Any) -> Tuple[Tensor, Optional[Tensor]]:
+    def get(encoder_out: HREDOut) -> Tuple[Tensor, Optional[Tensor]]:
         """z of shape (1, batch, channels). Nothing is padding."""
         return encoder_out["z"].unsqueeze(0), None
 
     @staticmethod
-    def replace(encoder_out: Any, z: Tensor) -> Any:
+    def replace(encoder_out: HREDOut, z: Tensor) -> HREDOut:
         return {**encoder_out, "z": z.squeeze(0)}

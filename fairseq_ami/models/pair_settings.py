@@ -1,14 +1,16 @@
 """Settings of the pair and of its networks, from argparse or from hydra."""
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from typing import Any, Dict, Sequence
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from fairseq_ami.types import Arguments
+
 LIMITS = ("max_source_positions", "max_target_positions")
 
 
-def add_pair_args(parser: Any) -> None:
+def add_pair_args(parser: ArgumentParser) -> None:
     """Flags of the pair itself; those of its networks are added by the architectures."""
     parser.add_argument("--forward-checkpoint", help="fairseq checkpoint of P(T|S); its architecture is taken over")
     parser.add_argument("--backward-checkpoint", help="fairseq checkpoint of Q(S|T); its architecture is taken over")
@@ -20,7 +22,7 @@ def add_pair_args(parser: Any) -> None:
     )
 
 
-def pair_defaults(args: Any) -> None:
+def pair_defaults(args: Arguments) -> None:
     args.forward_checkpoint = getattr(args, "forward_checkpoint", None)
     args.backward_checkpoint = getattr(args, "backward_checkpoint", None)
     args.no_latent_noise = getattr(args, "no_latent_noise", False)
@@ -29,7 +31,7 @@ def pair_defaults(args: Any) -> None:
     args.infomax_dim = getattr(args, "infomax_dim", 0)
 
 
-def as_namespace(args: Any) -> Namespace:
+def as_namespace(args: Arguments) -> Namespace:
     """A copy as a plain Namespace, from argparse or from hydra."""
     if isinstance(args, DictConfig):
         plain: Any = OmegaConf.to_container(args, resolve=True)
@@ -37,7 +39,7 @@ def as_namespace(args: Any) -> Namespace:
     return Namespace(**vars(args))
 
 
-def set_args(args: Any, **values: Any) -> None:
+def set_args(args: Arguments, **values: Any) -> None:
     """Write settings into the model's configuration, from argparse or from hydra."""
     if isinstance(args, DictConfig):
         with open_dict(args):

@@ -4,17 +4,18 @@ Networks only: no loss is computed here.
 """
 
 import logging
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Collection, Dict, List, Optional, Tuple, Type
 
 import torch
-import torch.nn as nn
-from fairseq.models import BaseFairseqModel
+from fairseq.models import BaseFairseqModel, FairseqDecoder, FairseqEncoder
+from fairseq.tasks import FairseqTask
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
+from torch import Tensor, nn
 
 from fairseq_ami.checkpoints import languages_of
 from fairseq_ami.choices import DIRECTIONS
 from fairseq_ami.errors import AMIError
+from fairseq_ami.models.pair_latent import Latent
 from fairseq_ami.models.pair_settings import as_namespace, exchange_limits, exchange_word_vectors, mirrored, set_args
 from fairseq_ami.models.pretrained import check_quant_noise, load_network_weights, network_settings
 from fairseq_ami.models.refused import refuse_network, refuse_options
@@ -23,7 +24,7 @@ from fairseq_ami.modules import InfoMaxHeads, LatentNoise, root_mean_square
 from fairseq_ami.objectives import token_log_likelihood
 from fairseq_ami.objectives.likelihood import places_of
 from fairseq_ami.random_streams import normal
-from fairseq_ami.types import NetInput
+from fairseq_ami.types import Arguments, Batch, DecoderOut, EncoderOut, NetInput, Network
 
 logger = logging.getLogger(__name__)
 
@@ -43,13 +44,13 @@ class PairedModel(BaseFairseqModel):
     Subclasses give ``network_class`` (the fairseq model) and ``latent`` (where z sits).
     """
 
-    network_class: Any
-    latent: Any
+    network_class: Type[Network]
+    latent: Latent[Any]
 
     def __init__(
         self,
-        forward_model: Any,
-        backward_model: Any,
+        forward_model: Network,
+        backward_model: Network,
         latent_noise: Optional[LatentNoise],
         direction: str = "forward",
         infomax: Optional[InfoMaxHeads] = None,
@@ -70,7 +71,7 @@ class PairedModel(BaseFairseqModel):
     # ------------------------------------------------------------------ building
 
     @classmethod
-    def build_model(cls, args: Any, task: Any) -> "PairedModel":
+    def build_model(cls, args: Arguments, task: FairseqTask) -> "PairedModel":
         """Build the pair for *task*, which may be any task with two dictionaries.
 
         Everything that rebuilds the networks is written into *args* (and so into the checkpoint): the
@@ -98,18 +99,18 @@ class PairedModel(BaseFairseqModel):
         return cls(networks["forward"], networks["backward"], noise, direction, infomax, cls._mirrored(args))
 
     @staticmethod
-    def _mirrored(args: Any) -> bool:
+    def _mirrored(args: Arguments) -> bool:
         return mirrored(*languages_of(vars(as_namespace(args))).values())
 
     @classmethod
-    def _infomax(cls, args: Any, critic: Any) -> Optional[InfoMaxHeads]:
+    def _infomax(cls, args: Arguments, critic: Network) -> Optional[InfoMaxHeads]:
         dim = getattr(args, "infomax_dim", None) or 0  # checkpoints before it have none
         if dim < 0:
             raise AMIError("--infomax-dim must not be negative")
         return InfoMaxHeads(critic.encoder.embed_tokens.embedding_dim, cls.latent.dim(critic), dim) if dim else None
 
     @classmethod
-    def _languages(cls, args: Any, task: Any) -> str:
+    def _languages(cls, args: Arguments, task: FairseqTask) -> str:
         """The direction in which *task* uses the pair. fairseq stores inferred languages as None, so
         the resolved ones are kept in the model's own settings. What the backward network reads and writes
         has languages of its own in dialogue; else they are the pair's, swapped."""
@@ -129,7 +130,7 @@ class PairedModel(BaseFairseqModel):
         )
 
     @classmethod
-    def _network_settings(cls, args: Any) -> Dict[str, Dict[str, Any]]:
+    def _network_settings(cls, args: Arguments) -> Dict[str, Dict[str, Any]]:
         """Settings of both networks: stored ones, else those of the checkpoints, else the command line's.
 
         Their limits are those of the forward network, and exchanged where the backward network mirrors it.
@@ -153,7 +154,7 @@ class PairedModel(BaseFairseqModel):
         set_args(args, network_settings=settings)
         return settings
 
-    def load_pretrained(self, args: Any) -> None:
+    def load_pretrained(self, args: Arguments) -> None:
         """Copy the weights of ``--forward-checkpoint`` and ``--backward-checkpoint`` into the networks.
 
         Raises:
@@ -176,43 +177,43 @@ class PairedModel(BaseFairseqModel):
             networks["noise"] = self.latent_noise
         return networks
 
-    def set_players(self, players: Any) -> None:
+    def set_players(self, players: Collection[str]) -> None:
         """Let only *players* require gradients, so that the others cost no backward pass and no exchange.
 
         What was frozen when the pair was built stays frozen.
         """
         for player, network in self.player_networks().items():
             for parameter in network.parameters():
-                parameter.requires_grad = player in players and not _frozen(parameter)
+                parameter.requires_grad = player in players and not getattr(parameter, "frozen")
 
     def trained_by(self, player: str) -> List[nn.Parameter]:
         """The parameters that the updates of *player* move, in the order in which its optimizer keeps them."""
-        return [parameter for parameter in self.player_networks()[player].parameters() if not _frozen(parameter)]
+        return [p for p in self.player_networks()[player].parameters() if not getattr(p, "frozen")]
 
     # ------------------------------------------------------------------ one network at a time
 
     @staticmethod
-    def encode(network: Any, tokens: Tensor, lengths: Tensor) -> Any:
+    def encode(network: Network, tokens: Tensor, lengths: Tensor) -> EncoderOut:
         """Encoder output of *network*; rows may come in any order of length."""
         return network.encoder(tokens, src_lengths=lengths)
 
-    def run(self, network: Any, net_input: NetInput) -> Tensor:
+    def run(self, network: Network, net_input: NetInput) -> Tensor:
         """Teacher-forced logits of *network*, shape (batch, length, vocabulary)."""
         encoder_out = self.encode(network, net_input["src_tokens"], net_input["src_lengths"])
         return network.decoder(net_input["prev_output_tokens"], encoder_out=encoder_out)[0]
 
-    def run_where(self, network: Any, net_input: NetInput, where: Tensor) -> Tensor:
+    def run_where(self, network: Network, net_input: NetInput, where: Tensor) -> Tensor:
         """:meth:`run` at the positions where *where* (batch, length) is True, shape (positions, vocabulary)."""
         encoder_out = self.encode(network, net_input["src_tokens"], net_input["src_lengths"])
         return self.logits_where(network, net_input["prev_output_tokens"], encoder_out, where)
 
-    def log_likelihood(self, network: Any, net_input: NetInput, target: Tensor) -> Tensor:
+    def log_likelihood(self, network: Network, net_input: NetInput, target: Tensor) -> Tensor:
         """log p of each token of *target* (batch, length) under *network*, float32, 0 at padding."""
         words = target.ne(network.decoder.embed_tokens.padding_idx)
         return token_log_likelihood(self.run_where(network, net_input, words), target, words)
 
     @staticmethod
-    def logits_where(network: Any, previous: Tensor, encoder_out: Any, where: Tensor) -> Tensor:
+    def logits_where(network: Network, previous: Tensor, encoder_out: EncoderOut, where: Tensor) -> Tensor:
         """Teacher-forced logits of the positions at which *where* is True, shape (positions, vocabulary).
 
         Only they reach the output layer, by far the widest one.
@@ -220,7 +221,7 @@ class PairedModel(BaseFairseqModel):
         features = network.decoder.extract_features(previous, encoder_out=encoder_out)[0]
         return network.decoder.output_layer(features.flatten(0, 1).index_select(0, places_of(where)))
 
-    def perturb(self, encoder_out: Any, keys: Tensor) -> Tuple[Any, Tensor]:
+    def perturb(self, encoder_out: EncoderOut, keys: Tensor) -> Tuple[EncoderOut, Tensor]:
         """Add latent noise (equation 14) to the forward network's encoder output.
 
         Args:
@@ -238,23 +239,23 @@ class PairedModel(BaseFairseqModel):
     # ------------------------------------------------------------------ fairseq's interface
 
     @property
-    def active(self) -> Any:
+    def active(self) -> Network:
         return self.forward_model if self.direction == "forward" else self.backward_model
 
     @property
-    def encoder(self) -> Any:
+    def encoder(self) -> FairseqEncoder:
         return self.active.encoder
 
     @property
-    def decoder(self) -> Any:
+    def decoder(self) -> FairseqDecoder:
         return self.active.decoder
 
-    def forward(self, src_tokens: Tensor, src_lengths: Tensor, prev_output_tokens: Tensor, **kwargs: Any) -> Any:
+    def forward(self, src_tokens: Tensor, src_lengths: Tensor, prev_output_tokens: Tensor, **kwargs: Any) -> DecoderOut:
         """The active network's decoder output, as any fairseq encoder-decoder gives it."""
         encoder_out = self.encode(self.active, src_tokens, src_lengths)
         return self.active.decoder(prev_output_tokens, encoder_out=encoder_out, **kwargs)
 
-    def get_normalized_probs(self, net_output: Any, log_probs: bool, sample: Any = None) -> Tensor:
+    def get_normalized_probs(self, net_output: DecoderOut, log_probs: bool, sample: Optional[Batch] = None) -> Tensor:
         return self.active.get_normalized_probs(net_output, log_probs, sample)
 
     def max_positions(self) -> Tuple[int, int]:
@@ -263,9 +264,7 @@ class PairedModel(BaseFairseqModel):
         In dialogue a reply is. A history is read by the forward network alone, and the last utterance is written by the
         backward network alone.
         """
-        limits: List[Tuple[int, int]] = []
-        for network in (self.active, self.other):
-            limits.append((network.encoder.max_positions(), network.decoder.max_positions()))
+        limits = [(n.encoder.max_positions(), n.decoder.max_positions()) for n in (self.active, self.other)]
         (source, target), (other_source, other_target) = limits
         if self.mirrored:
             source = min(source, other_target)
@@ -274,16 +273,11 @@ class PairedModel(BaseFairseqModel):
         return int(source), int(target)
 
     @property
-    def other(self) -> Any:
+    def other(self) -> Network:
         return self.backward_model if self.direction == "forward" else self.forward_model
 
     def max_decoder_positions(self) -> int:
         return self.active.decoder.max_positions()
-
-
-def _frozen(parameter: nn.Parameter) -> bool:
-    """Whether the parameter was frozen when the pair was built."""
-    return bool(getattr(parameter, "frozen"))
 
 
 def noise_draws(keys: Tensor, z: Tensor, padding_mask: Optional[Tensor]) -> Tensor:
@@ -298,8 +292,8 @@ def noise_draws(keys: Tensor, z: Tensor, padding_mask: Optional[Tensor]) -> Tens
     return eps.transpose(0, 1)
 
 
-def repeat_rows(encoder: Any, encoder_out: Any, count: int, rows: int, device: torch.device) -> Any:
+def repeat_rows(encoder: FairseqEncoder, out: EncoderOut, count: int, rows: int, device: torch.device) -> EncoderOut:
     """Each row *count* times, neighbours together."""
     if count == 1:
-        return encoder_out
-    return encoder.reorder_encoder_out(encoder_out, torch.arange(rows, device=device).repeat_interleave(count))
+        return out
+    return encoder.reorder_encoder_out(out, torch.arange(rows, device=device).repeat_interleave(count))

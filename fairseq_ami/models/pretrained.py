@@ -2,25 +2,28 @@
 
 import argparse
 import logging
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Type
 
 from fairseq.models import MODEL_REGISTRY
 
 from fairseq_ami.checkpoints import architecture, first_line, model_class, part_of, read_checkpoint
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.explicit_settings import FREE_SETTINGS, explicit
+from fairseq_ami.types import Network
 
 logger = logging.getLogger(__name__)
 
 
-def setting_names(network_class: Any) -> List[str]:
+def setting_names(network_class: Type[Network]) -> List[str]:
     """Names of the settings that *network_class* reads."""
     parser = argparse.ArgumentParser(add_help=False)
     network_class.add_args(parser)
     return [action.dest for action in parser._actions] + ["max_source_positions", "max_target_positions"]
 
 
-def network_settings(given: Dict[str, Any], path: Optional[str], network_class: Any, direction: str) -> Dict[str, Any]:
+def network_settings(
+    given: Dict[str, Any], path: Optional[str], network_class: Type[Network], direction: str
+) -> Dict[str, Any]:
     """Settings of one network of the pair: its checkpoint's, or the command line's without one.
 
     Args:
@@ -58,7 +61,7 @@ def network_settings(given: Dict[str, Any], path: Optional[str], network_class: 
     return settings
 
 
-def check_quant_noise(pq: Any, scalar: Any = 0, checkpoint: Optional[str] = None) -> None:
+def check_quant_noise(pq: Optional[float], scalar: Optional[float] = 0, checkpoint: Optional[str] = None) -> None:
     """Refuse fairseq's quantisation noise: every forward pass would be that of another network.
 
     T' would be scored by another policy than drew it, and ``pq`` overwrites the weights, even those of idle players.
@@ -80,7 +83,7 @@ def check_quant_noise(pq: Any, scalar: Any = 0, checkpoint: Optional[str] = None
             )
 
 
-def _check_architecture(stored: Dict[str, Any], path: str, network_class: Any, direction: str) -> None:
+def _check_architecture(stored: Dict[str, Any], path: str, network_class: Type[Network], direction: str) -> None:
     if model_class(stored) is not network_class:
         wanted = next(key for key, value in MODEL_REGISTRY.items() if value is network_class)
         raise AMIError(
@@ -89,7 +92,7 @@ def _check_architecture(stored: Dict[str, Any], path: str, network_class: Any, d
         )
 
 
-def load_network_weights(network: Any, path: str, direction: str) -> None:
+def load_network_weights(network: Network, path: str, direction: str) -> None:
     """Copy the weights of a stock checkpoint into *network*.
 
     Raises:

@@ -2,12 +2,17 @@
 
 from argparse import Namespace
 from types import SimpleNamespace
-from typing import Any, Dict
+from typing import Any, Dict, Type
+
+from fairseq.data import Dictionary
 
 from fairseq_ami.errors import AMIError
+from fairseq_ami.types import Network
 
 
-def build_network(network_class: Any, settings: Dict[str, Any], source: Any, target: Any, direction: str) -> Any:
+def build_network(
+    network_class: Type[Network], settings: Dict[str, Any], source: Dictionary, target: Dictionary, direction: str
+) -> Network:
     """An untrained network.
 
     Args:

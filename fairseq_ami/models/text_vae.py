@@ -1,7 +1,7 @@
 """What every text VAE is: a posterior network, a decoder conditioned on z, and parts that some objectives need."""
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Collection, Dict, List, Optional, Sequence, Tuple
 
 import torch
 from fairseq.data import Dictionary
@@ -14,6 +14,7 @@ from fairseq_ami.models.decoder_likelihood import bow_log_likelihood, decoder_lo
 from fairseq_ami.modules import DiagonalGaussian
 from fairseq_ami.modules.critics import CRITICS, build_critic
 from fairseq_ami.random_streams import uniform
+from fairseq_ami.types import Batch, DecoderOut, LatentDecoder, SentenceEncoder
 
 
 @dataclass
@@ -42,7 +43,7 @@ class TextVAEModelConfig(FairseqDataclass):
     max_target_positions: int = field(default=200, metadata={"help": "longest sentence, end symbol included"})
 
 
-def check_sizes(cfg: Any, names: Sequence[str]) -> None:
+def check_sizes(cfg: TextVAEModelConfig, names: Sequence[str]) -> None:
     """Refuse sizes that make no network.
 
     Raises:
@@ -57,7 +58,7 @@ def check_sizes(cfg: Any, names: Sequence[str]) -> None:
         raise AMIError("--word-dropout must be in [0, 1)")
 
 
-def build_vae_critic(args: Any, encoder: Any) -> Optional[nn.Module]:
+def build_vae_critic(args: TextVAEModelConfig, encoder: Optional[SentenceEncoder]) -> Optional[nn.Module]:
     """The energy function f(features of x, z), or None; see :func:`build_critic_words`.
 
     Raises:
@@ -70,7 +71,9 @@ def build_vae_critic(args: Any, encoder: Any) -> Optional[nn.Module]:
     return build_critic(str(args.critic), encoder.output_size, args.latent_dim, args.critic_hidden, args.critic_layers)
 
 
-def build_critic_words(args: Any, encoder: Any, dictionary: Dictionary) -> Optional[nn.Module]:
+def build_critic_words(
+    args: TextVAEModelConfig, encoder: Optional[SentenceEncoder], dictionary: Dictionary
+) -> Optional[nn.Module]:
     """What the energy function reads of x in the place of the encoder's state, tokens -> mean word vector; or None.
 
     Raises:
@@ -83,7 +86,7 @@ def build_critic_words(args: Any, encoder: Any, dictionary: Dictionary) -> Optio
     return nn.EmbeddingBag(len(dictionary), encoder.output_size, mode="mean", padding_idx=dictionary.pad())
 
 
-def build_bow(args: Any, dictionary: Dictionary) -> Optional[nn.Sequential]:
+def build_bow(args: TextVAEModelConfig, dictionary: Dictionary) -> Optional[nn.Sequential]:
     """The bag-of-words network z -> logits (Zhao et al. 2017), or None.
 
     Raises:
@@ -98,7 +101,9 @@ def build_bow(args: Any, dictionary: Dictionary) -> Optional[nn.Sequential]:
     )
 
 
-def optional_parts(args: Any, encoder: Any, dictionary: Dictionary) -> Dict[str, Any]:
+def optional_parts(
+    args: TextVAEModelConfig, encoder: Optional[SentenceEncoder], dictionary: Dictionary
+) -> Dict[str, Any]:
     """What :class:`TextVAE` has besides encoder and decoder, by the names of its arguments.
 
     Raises:
@@ -133,8 +138,8 @@ class TextVAE(BaseFairseqModel):
 
     def __init__(
         self,
-        encoder: Any,
-        decoder: Any,
+        encoder: Optional[SentenceEncoder],
+        decoder: LatentDecoder[Any],
         latent_dim: int,
         critic: Optional[nn.Module] = None,
         critic_words: Optional[nn.Module] = None,
@@ -172,7 +177,7 @@ class TextVAE(BaseFairseqModel):
         }
         return {player: parameters for player, parameters in found.items() if parameters}
 
-    def set_players(self, players: Any) -> None:
+    def set_players(self, players: Collection[str]) -> None:
         """Only the weights of *players* get gradients."""
         for player, parameters in self.players().items():
             for parameter in parameters:
@@ -238,7 +243,7 @@ class TextVAE(BaseFairseqModel):
 
     # ------------------------------------------------------------------ fairseq
 
-    def forward(self, src_tokens: Tensor, src_lengths: Tensor, prev_output_tokens: Tensor, **kwargs: Any) -> Any:
+    def forward(self, src_tokens: Tensor, src_lengths: Tensor, prev_output_tokens: Tensor, **kwargs: Any) -> DecoderOut:
         """Stock signature: logits given the posterior's mean (in training a sample of it)."""
         z = self.no_latent(src_tokens)
         if self.encoder is not None:
@@ -246,7 +251,7 @@ class TextVAE(BaseFairseqModel):
             z = posterior.sample() if self.training else posterior.mean
         return self.decoder(prev_output_tokens, encoder_out=self.condition(z))
 
-    def get_normalized_probs(self, net_output: Any, log_probs: bool, sample: Any = None) -> Tensor:
+    def get_normalized_probs(self, net_output: DecoderOut, log_probs: bool, sample: Optional[Batch] = None) -> Tensor:
         return self.decoder.get_normalized_probs(net_output, log_probs, sample)
 
     def max_positions(self) -> int:

@@ -4,17 +4,19 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, Optional, Sequence, Tuple
 
 import torch
+from fairseq.data import Dictionary
 from fairseq.models import FairseqIncrementalDecoder, register_model, register_model_architecture
 from torch import Tensor, nn
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.text_vae import TextVAE, TextVAEModelConfig, check_sizes, optional_parts
+from fairseq_ami.types import Arguments, DecoderOut, IncrementalState, SentenceTask
 
 
 class LSTMSentenceEncoder(nn.Module):
     """Last state of a unidirectional LSTM over the sentence."""
 
-    def __init__(self, dictionary: Any, embed_dim: int, hidden: int, layers: int):
+    def __init__(self, dictionary: Dictionary, embed_dim: int, hidden: int, layers: int):
         super().__init__()
         self.pad = dictionary.pad()
         self.embed_tokens = embedding(dictionary, embed_dim)
@@ -45,7 +47,7 @@ class LSTMLatentDecoder(FairseqIncrementalDecoder):
 
     def __init__(
         self,
-        dictionary: Any,
+        dictionary: Dictionary,
         embed_dim: int,
         hidden: int,
         layers: int,
@@ -79,8 +81,12 @@ class LSTMLatentDecoder(FairseqIncrementalDecoder):
         return {"z": encoder_out["z"].index_select(0, order)}
 
     def extract_features(
-        self, prev_output_tokens: Tensor, encoder_out: Any = None, incremental_state: Any = None, **kwargs: Any
-    ) -> Tuple[Tensor, Dict]:
+        self,
+        prev_output_tokens: Tensor,
+        encoder_out: Optional[Dict[str, Tensor]] = None,
+        incremental_state: Optional[IncrementalState] = None,
+        **kwargs: Any,
+    ) -> Tuple[Tensor, Dict[str, Any]]:
         """Hidden states (batch, length, hidden) after dropout, in one LSTM call; the last one only when incremental."""
         z = encoder_out["z"]
         state = None
@@ -113,12 +119,16 @@ class LSTMLatentDecoder(FairseqIncrementalDecoder):
         return self.output_projection(features)
 
     def forward(
-        self, prev_output_tokens: Tensor, encoder_out: Any = None, incremental_state: Any = None, **kwargs: Any
-    ) -> Any:
+        self,
+        prev_output_tokens: Tensor,
+        encoder_out: Optional[Dict[str, Tensor]] = None,
+        incremental_state: Optional[IncrementalState] = None,
+        **kwargs: Any,
+    ) -> DecoderOut:
         features, extra = self.extract_features(prev_output_tokens, encoder_out, incremental_state)
         return self.output_layer(features), extra
 
-    def reorder_incremental_state(self, incremental_state: Any, new_order: Tensor) -> None:
+    def reorder_incremental_state(self, incremental_state: IncrementalState, new_order: Tensor) -> None:
         cached = self.get_incremental_state(incremental_state, "lstm")
         if cached is not None:
             cached = {key: value.index_select(1, new_order) for key, value in cached.items()}
@@ -128,7 +138,7 @@ class LSTMLatentDecoder(FairseqIncrementalDecoder):
         return self.longest
 
 
-def embedding(dictionary: Any, dim: int) -> nn.Embedding:
+def embedding(dictionary: Dictionary, dim: int) -> nn.Embedding:
     """Word vectors, uniform in [-0.1, 0.1], padding at zero."""
     table = nn.Embedding(len(dictionary), dim, padding_idx=dictionary.pad())
     nn.init.uniform_(table.weight, -0.1, 0.1)
@@ -160,7 +170,7 @@ class TextVAELSTM(TextVAE):
     """The LSTM VAE; with ``latent_dim`` 0 the LSTM language model."""
 
     @classmethod
-    def build_model(cls, cfg: TextVAELSTMConfig, task: Any) -> "TextVAELSTM":
+    def build_model(cls, cfg: TextVAELSTMConfig, task: SentenceTask) -> "TextVAELSTM":
         """Build a new model for the vocabulary of *task*.
 
         Raises:
@@ -187,7 +197,7 @@ class TextLMLSTM(TextVAELSTM):
 
 def _architecture(model: str, name: str, **defaults: Any) -> None:
     @register_model_architecture(model, name)
-    def apply(args: Any) -> None:
+    def apply(args: Arguments) -> None:
         for key, value in defaults.items():
             setattr(args, key, getattr(args, key, value))
 

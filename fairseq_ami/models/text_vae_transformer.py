@@ -1,15 +1,17 @@
 """``text_vae_transformer``: the text VAE over fairseq's Transformer layers."""
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, List
+from typing import Dict, List
 
 import torch
+from fairseq.data import Dictionary
 from fairseq.models import register_model, register_model_architecture
 from fairseq.models.transformer import TransformerConfig, TransformerDecoderBase, TransformerEncoderBase
 from torch import Tensor, nn
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.text_vae import TextVAE, TextVAEModelConfig, check_sizes, optional_parts
+from fairseq_ami.types import Arguments, SentenceTask
 
 
 @dataclass
@@ -45,7 +47,7 @@ class TransformerLatentDecoder(TransformerDecoderBase):
     So every layer reads z at every position, and incremental decoding and beam search are fairseq's own.
     """
 
-    def __init__(self, cfg: TransformerConfig, dictionary: Any, embed_tokens: nn.Embedding, latent_dim: int):
+    def __init__(self, cfg: TransformerConfig, dictionary: Dictionary, embed_tokens: nn.Embedding, latent_dim: int):
         super().__init__(cfg, dictionary, embed_tokens, no_encoder_attn=latent_dim == 0)
         self.memory = nn.Linear(latent_dim, embed_tokens.embedding_dim) if latent_dim else None
         self.latent_dim = latent_dim
@@ -67,7 +69,7 @@ class TextVAETransformer(TextVAE):
     """The Transformer VAE; with ``latent_dim`` 0 a Transformer language model."""
 
     @classmethod
-    def build_model(cls, cfg: TextVAETransformerConfig, task: Any) -> "TextVAETransformer":
+    def build_model(cls, cfg: TextVAETransformerConfig, task: SentenceTask) -> "TextVAETransformer":
         """Build a new model for the vocabulary of *task*.
 
         Raises:
@@ -98,7 +100,7 @@ def _transformer_config(cfg: TextVAETransformerConfig) -> TransformerConfig:
     return settings
 
 
-def _embedding(dictionary: Any, dim: int) -> nn.Embedding:
+def _embedding(dictionary: Dictionary, dim: int) -> nn.Embedding:
     table = nn.Embedding(len(dictionary), dim, padding_idx=dictionary.pad())
     nn.init.normal_(table.weight, std=dim**-0.5)
     with torch.no_grad():
@@ -107,7 +109,7 @@ def _embedding(dictionary: Any, dim: int) -> nn.Embedding:
 
 
 @register_model_architecture("text_vae_transformer", "text_vae_transformer_tiny")
-def _tiny(args: Any) -> None:
+def _tiny(args: Arguments) -> None:
     tiny = {"embed_dim": 16, "ffn_dim": 32, "num_layers": 2, "attention_heads": 2, "latent_dim": 4, "dropout": 0.0}
     for key, value in tiny.items():
         setattr(args, key, getattr(args, key, value))

@@ -1,13 +1,14 @@
 """A text VAE whose decoder starts as a trained language model."""
 
 import logging
-from typing import Any, Dict
+from typing import Dict
 
 import torch
 from torch import Tensor
 
 from fairseq_ami.checkpoints import architecture, part_of, read_checkpoint
 from fairseq_ami.errors import AMIError
+from fairseq_ami.models.text_vae import TextVAE
 
 logger = logging.getLogger(__name__)
 
@@ -15,7 +16,7 @@ FLAG = "--language-model"
 _PREFIX, _INPUTS = "decoder.", "lstm.weight_ih_l0"  # the one weight that is wider with z, which stands behind the word
 
 
-def start_from_language_model(model: Any, path: str) -> None:
+def start_from_language_model(model: TextVAE, path: str) -> None:
     """Copy a ``text_lm_lstm`` into the decoder of *model*; every weight on z becomes 0.
 
     So p(x|z) is the language model's p(x) whatever z is, until the decoder learns to read it.

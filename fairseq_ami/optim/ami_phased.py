@@ -1,11 +1,12 @@
 """``ami_phased``: one optimizer per player, of which only the player whose phase it is takes a step."""
 
 import logging
-from typing import Any, Dict, FrozenSet, Iterable, List, Optional
+from typing import TYPE_CHECKING, Any, Callable, Collection, Dict, FrozenSet, Iterable, List, Mapping, Optional
 
 import torch
-from fairseq.optim import register_optimizer
+from fairseq.optim import FairseqOptimizer, register_optimizer
 from fairseq.optim.composite import CompositeOptimizer, CompositeOptimizerConfig, FairseqCompositeOptimizer
+from fairseq.optim.dynamic_loss_scaler import DynamicLossScaler
 from torch import Tensor
 
 from fairseq_ami.errors import AMIError
@@ -15,11 +16,15 @@ from fairseq_ami.optim.overrides import overrides_of_players
 from fairseq_ami.optim.phased_config import PRESENT, AMIPhasedConfig, check_options, follows_lr, given
 from fairseq_ami.optim.weight_box import clip_weights
 from fairseq_ami.schedules import PRETRAIN
+from fairseq_ami.types import Tracker
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 logger = logging.getLogger(__name__)
 
 
-def phased(optimizer: Any) -> "AMIPhased":
+def phased(optimizer: FairseqOptimizer) -> "AMIPhased":
     """The phased optimizer inside *optimizer*, which fairseq wraps for half precision.
 
     Raises:
@@ -77,7 +82,7 @@ class AMIPhased(FairseqCompositeOptimizer):
         self.watch = FiniteWatch()
         self._tracker_states: Dict[str, Any] = {}
         self.anchor: Optional[List[Tensor]] = None
-        self.scaler: Any = None
+        self.scaler: Optional[DynamicLossScaler] = None
         self._scaler_state: Optional[Dict[str, Any]] = None
         self.stats: Dict[str, float] = {}
         self.active: str = players[0]
@@ -108,7 +113,7 @@ class AMIPhased(FairseqCompositeOptimizer):
         """No: gradients must be unscaled when each player's are clipped."""
         return False
 
-    def clip_grad_norm(self, max_norm: float, aggregate_norm_fn: Any = None) -> Tensor:
+    def clip_grad_norm(self, max_norm: float, aggregate_norm_fn: Optional[Callable[[Tensor], Tensor]] = None) -> Tensor:
         """Total norm over all players; called once a step, before fp16 looks for an overflow.
 
         Raises:
@@ -120,7 +125,12 @@ class AMIPhased(FairseqCompositeOptimizer):
         self.watch.close(norm, self.scaler)
         return norm
 
-    def step(self, closure: Any = None, scale: float = 1.0, groups: Any = None) -> None:
+    def step(
+        self,
+        closure: Optional[Callable[[], Tensor]] = None,
+        scale: float = 1.0,
+        groups: Optional[Collection[str]] = None,
+    ) -> None:
         """Clip, step and (the backward network) box the players in the set *groups*.
 
         Raises:
@@ -167,7 +177,7 @@ class AMIPhased(FairseqCompositeOptimizer):
         if self.anchor is None and "backward" in self.optimizers:
             self.anchor = [p.detach().float().clone() for p in self.optimizers["backward"].params]
 
-    def finish_update(self, group: Any = None) -> None:
+    def finish_update(self, group: "Optional[ProcessGroup]" = None) -> None:
         """Count the update and move what is tracked (collective over *group*)."""
         for name in {self.phase} if self.phase == PRETRAIN else {self.phase, *self._moving}:
             self.counts[name] = self.counts.get(name, 0) + 1
@@ -175,7 +185,7 @@ class AMIPhased(FairseqCompositeOptimizer):
         for tracker in self.trackers.values():
             tracker.commit(self.phase, group, device)
 
-    def track(self, name: str, tracker: Any) -> Any:
+    def track(self, name: str, tracker: Tracker) -> Tracker:
         """Adopt *tracker*, whose state must survive a resume, and give it back its saved state.
 
         A tracker has ``hold()``, ``commit(phase, group, device)``, ``state_dict()`` and ``load_state_dict()``.
@@ -239,7 +249,7 @@ class AMIPhased(FairseqCompositeOptimizer):
         return state
 
     @torch.no_grad()
-    def load_state_dict(self, state: Dict[str, Any], optimizer_overrides: Any = None) -> None:
+    def load_state_dict(self, state: Dict[str, Any], optimizer_overrides: Optional[Mapping[str, Any]] = None) -> None:
         """Take back what :meth:`state_dict` gave.
 
         Raises:
@@ -268,7 +278,7 @@ class AMIPhased(FairseqCompositeOptimizer):
                 for weight, value in zip(weights[player], saved):
                     weight.copy_(value)
 
-    def attach_scaler(self, scaler: Any) -> None:
+    def attach_scaler(self, scaler: Optional[DynamicLossScaler]) -> None:
         """Adopt the loss scaler of fairseq's half-precision wrapper, and give it back its saved state."""
         if scaler is None or self.scaler is scaler:
             return

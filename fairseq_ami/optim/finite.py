@@ -3,9 +3,10 @@
 import copy
 import math
 from dataclasses import dataclass
-from typing import Any, List, Sequence
+from typing import List, Optional, Sequence
 
 import torch
+from fairseq.optim.dynamic_loss_scaler import DynamicLossScaler
 from torch import Tensor
 
 from fairseq_ami.errors import AMIError
@@ -72,7 +73,7 @@ class FiniteWatch:
         """Remember the *loss*, shape (), of a micro-batch for the error that there may be."""
         self._losses.append(loss.detach())
 
-    def close(self, norm: Tensor, scaler: Any = None) -> None:
+    def close(self, norm: Tensor, scaler: Optional[DynamicLossScaler] = None) -> None:
         """Look at the gradient of the update, before it is used.
 
         Args:
@@ -107,7 +108,7 @@ class FiniteWatch:
             raise self._moment.error(f"the loss is {loss} (over all workers)")
 
 
-def _is_exhausted(scaler: Any) -> bool:
+def _is_exhausted(scaler: DynamicLossScaler) -> bool:
     """Whether fairseq would give up at one more overflow."""
     try:
         copy.copy(scaler).check_overflow(math.inf)

@@ -6,15 +6,21 @@ import json
 from typing import Any, Dict
 
 import torch
-from fairseq.optim import OPTIMIZER_DATACLASS_REGISTRY, OPTIMIZER_REGISTRY, _build_optimizer
+from fairseq.dataclass import FairseqDataclass
+from fairseq.optim import OPTIMIZER_DATACLASS_REGISTRY, OPTIMIZER_REGISTRY, FairseqOptimizer, _build_optimizer
 from fairseq.optim.composite import OptimizerAndSchedulerConfig
-from fairseq.optim.lr_scheduler import LR_SCHEDULER_DATACLASS_REGISTRY, LR_SCHEDULER_REGISTRY, build_lr_scheduler
+from fairseq.optim.lr_scheduler import (
+    LR_SCHEDULER_DATACLASS_REGISTRY,
+    LR_SCHEDULER_REGISTRY,
+    FairseqLRScheduler,
+    build_lr_scheduler,
+)
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from fairseq_ami.checkpoints import first_line
 from fairseq_ami.errors import AMIError
-from fairseq_ami.optim.phased_config import follows_lr
+from fairseq_ami.optim.phased_config import AMIPhasedConfig, follows_lr
 
 DEFAULTS = {"adam": {"adam_betas": "(0.9, 0.98)"}}
 # why a name that fairseq knows cannot be inside
@@ -48,7 +54,7 @@ REFUSALS = (
 )  # fmt: skip
 
 
-def player_config(cfg: Any, player: str) -> OptimizerAndSchedulerConfig:
+def player_config(cfg: AMIPhasedConfig, player: str) -> OptimizerAndSchedulerConfig:
     """Optimizer and scheduler of one player.
 
     Args:
@@ -73,7 +79,7 @@ def player_config(cfg: Any, player: str) -> OptimizerAndSchedulerConfig:
     return OptimizerAndSchedulerConfig(optimizer=optimizer, lr_scheduler=scheduler, lr=[lr])
 
 
-def pretrain_scheduler(cfg: Any, optimizer: Any) -> Any:
+def pretrain_scheduler(cfg: AMIPhasedConfig, optimizer: FairseqOptimizer) -> FairseqLRScheduler:
     """Linear warm-up and inverse square root decay for the pretraining stage."""
     node = _scheduler_node("inverse_sqrt", "--inner-lr-scheduler")
     with open_dict(node):
@@ -126,7 +132,7 @@ def _scheduler_node(name: str, flag: str) -> DictConfig:
     return _structured(LR_SCHEDULER_DATACLASS_REGISTRY[name](), name)
 
 
-def _structured(config: Any, name: str) -> DictConfig:
+def _structured(config: FairseqDataclass, name: str) -> DictConfig:
     node = OmegaConf.structured(config)
     with open_dict(node):
         node._name = name

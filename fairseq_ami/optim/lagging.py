@@ -1,11 +1,14 @@
 """Lagging inference networks (He et al. 2019): when the encoder trains alone, and when that stops."""
 
 import math
-from typing import Any, Dict, Optional
+from typing import TYPE_CHECKING, Any, Dict, Optional
 
 import torch
 
 from fairseq_ami.optim.running_statistics import UpdateSums
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 INNER, OUTER, JOINT = "inner", "outer", "joint"
 STEPPED = {
@@ -58,7 +61,7 @@ class LaggingSchedule:
     def hold(self) -> None:
         self._sums.hold()
 
-    def commit(self, phase: str, group: Any = None, device: Optional[torch.device] = None) -> None:
+    def commit(self, phase: str, group: "Optional[ProcessGroup]" = None, device: Optional[torch.device] = None) -> None:
         """Count the update just made (collective over *group*)."""
         loss, tokens = self._sums.take(phase, group, device)
         if phase == OUTER:

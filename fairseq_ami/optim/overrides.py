@@ -1,11 +1,13 @@
 """``--optimizer-overrides``: other settings for the players' optimizers at a resume."""
 
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, Mapping, Optional
 
 from fairseq_ami.errors import AMIError
 
 
-def overrides_of_players(overrides: Any, optimizers: Mapping[str, Any]) -> Dict[str, Dict[str, Any]]:
+def overrides_of_players(
+    overrides: Optional[Mapping[str, Any]], optimizers: Mapping[str, Any]
+) -> Dict[str, Dict[str, Any]]:
     """What to override in the optimizer of each player.
 
     fairseq's composite optimizer wants a dictionary for each player, and ignores any other without a word.

@@ -1,7 +1,7 @@
 """Settings of ``ami_phased``, and which of them belong to which player."""
 
 from dataclasses import dataclass, field
-from typing import AbstractSet, Any, Dict, List, Optional, Tuple
+from typing import AbstractSet, Dict, List, Optional, Tuple
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II
@@ -127,13 +127,13 @@ PRESENT: Dict[str, Tuple[str, ...]] = {
 SCHEDULE = ("inner_lr_scheduler", "inner_lr_scheduler_args")
 
 
-def follows_lr(cfg: Any, player: str) -> bool:
+def follows_lr(cfg: AMIPhasedConfig, player: str) -> bool:
     """Whether the player has no learning rate of its own, and so takes --lr and its scheduler."""
     return getattr(cfg, f"{player}_lr", None) is None
 
 
 def check_options(
-    cfg: Any,
+    cfg: AMIPhasedConfig,
     players: AbstractSet[str],
     pretrained: AbstractSet[str] = frozenset(),
     others: AbstractSet[str] = frozenset(),
@@ -167,7 +167,7 @@ def check_options(
                 )
 
 
-def given(cfg: Any, name: str) -> bool:
+def given(cfg: AMIPhasedConfig, name: str) -> bool:
     """Whether the option differs from its default: one that is written down with its default counts as not given."""
     return str(getattr(cfg, name)) != str(AMIPhasedConfig.__dataclass_fields__[name].default)
 

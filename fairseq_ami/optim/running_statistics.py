@@ -1,10 +1,13 @@
 """Sums over an update's micro-batches and workers, and running averages of them."""
 
-from typing import Any, Dict, List, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Union
 
 import torch
 from fairseq.distributed import utils as distributed_utils
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 def on_device(sums: Sequence[Union[Tensor, float]]) -> Tensor:
@@ -37,7 +40,9 @@ class UpdateSums:
         """End of a step's micro-batches."""
         self._held, self._open = self._open, {}
 
-    def take(self, phase: str, group: Any = None, device: Optional[torch.device] = None) -> List[float]:
+    def take(
+        self, phase: str, group: "Optional[ProcessGroup]" = None, device: Optional[torch.device] = None
+    ) -> List[float]:
         """What all workers of *group* held for *phase* (a collective call, on *device*)."""
         sums = self._held.pop(phase, torch.zeros(self.size, dtype=torch.float64))
         self._held = {}
@@ -62,7 +67,7 @@ class RunningStatistics(UpdateSums):
         self.mean: Dict[str, float] = {}
         self.square: Dict[str, float] = {}
 
-    def commit(self, phase: str, group: Any = None, device: Optional[torch.device] = None) -> None:
+    def commit(self, phase: str, group: "Optional[ProcessGroup]" = None, device: Optional[torch.device] = None) -> None:
         """Move the averages of *phase* with what all workers of *group* held (a collective call, on *device*)."""
         count, total, squares = self.take(phase, group, device)
         if count == 0:

@@ -18,10 +18,19 @@ def chrf(outputs: List[List[str]], references: List[str]) -> List[List[float]]:
     Returns:
         sacreBLEU's scores, between 0 and 100.
     """
+    return [[score for (score,) in row] for row in chrf_matrices(outputs, [[r] for r in references])]
+
+
+def chrf_matrices(outputs: List[List[str]], references: List[List[str]]) -> List[List[List[float]]]:
+    """chrF of each output against each reference of its row, one reference at a time.
+
+    Returns:
+        sacreBLEU's scores, between 0 and 100: by row, output and reference.
+    """
     if pairwise_chrf is not None:
-        return [[score for (score,) in row] for row in pairwise_chrf(outputs, [[r] for r in references])]
+        return pairwise_chrf(outputs, references)
     metric = CHRF()
-    return [[metric.sentence_score(o, [r]).score for o in row] for row, r in zip(outputs, references)]
+    return [[[metric.sentence_score(o, [r]).score for r in rs] for o in os] for os, rs in zip(outputs, references)]
 
 
 class SentenceChrf:

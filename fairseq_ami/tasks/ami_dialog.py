@@ -1,23 +1,23 @@
 """``ami_dialog``: dialogue histories and replies for a forward and a backward network that take turns."""
 
 from dataclasses import dataclass
-from typing import Any, Tuple
+from typing import Tuple
 
 from fairseq.data import Dictionary
+from fairseq.models import BaseFairseqModel
 from fairseq.tasks import register_task
 
 from fairseq_ami.data.dialogue import CONTEXT, HISTORY, LAST, REPLY, DialogueDataset
 from fairseq_ami.errors import AMIError
-from fairseq_ami.generation.latent_search import LatentSearchSettings
 from fairseq_ami.models.paired import PairedModel
 from fairseq_ami.tasks.ami_translation import AMITranslation, AMITranslationConfig
-from fairseq_ami.training.dialogue_task import DialogueTask
-from fairseq_ami.training.replies import ReplySettings
+from fairseq_ami.training.dialogue_task import DialogueConfig, DialogueTask
+from fairseq_ami.types import Arguments
 
 
 @dataclass
-class AMIDialogConfig(AMITranslationConfig, ReplySettings, LatentSearchSettings):
-    """Those of ``ami_translation``, the metrics of replies at validation, and z of dialogue models."""
+class AMIDialogConfig(AMITranslationConfig, DialogueConfig):
+    """Those of ``ami_translation``, and those of all tasks of dialogue."""
 
 
 @register_task("ami_dialog", dataclass=AMIDialogConfig)
@@ -52,7 +52,7 @@ class AMIDialog(DialogueTask, AMITranslation):
     def separators(self) -> Tuple[int, ...]:
         return (self._separator,)
 
-    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
+    def build_model(self, cfg: Arguments, from_checkpoint: bool = False) -> BaseFairseqModel:
         """The pair; what its networks can read and write bounds the histories and the last utterances.
 
         Raises:

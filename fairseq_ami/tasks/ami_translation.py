@@ -3,12 +3,16 @@
 import copy
 import logging
 from dataclasses import dataclass, field
-from typing import Any, Dict, FrozenSet, List, Optional, Tuple
+from typing import Any, FrozenSet, List, Mapping, Optional, Sequence, Tuple, Type
 
-from fairseq.data import LanguagePairDataset
+from fairseq.criterions import FairseqCriterion
+from fairseq.data import Dictionary, FairseqDataset, LanguagePairDataset
 from fairseq.logging import metrics
+from fairseq.models import BaseFairseqModel
+from fairseq.sequence_generator import SequenceGenerator
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
+from omegaconf import DictConfig
 from torch import Tensor
 
 from fairseq_ami.criterions.ami_minimax import AMIMinimax
@@ -25,7 +29,7 @@ from fairseq_ami.training import patience, start
 from fairseq_ami.training.phased_task import PhasedTask
 from fairseq_ami.training.refused import OWN_RATES
 from fairseq_ami.training.settings import RunSettings, check_settings
-from fairseq_ami.types import Batch, Log
+from fairseq_ami.types import Arguments, Batch, Hypotheses, Log, Search
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +76,7 @@ class AMITranslation(PhasedTask, TranslationTask):
 
     _criterion: Optional[AMIMinimax]
 
-    def __init__(self, cfg: AMITranslationConfig, src_dict: Any, tgt_dict: Any):
+    def __init__(self, cfg: AMITranslationConfig, src_dict: Dictionary, tgt_dict: Dictionary):
         super().__init__(cfg, src_dict, tgt_dict)
         self.schedule: Optional[PhaseSchedule] = None
         self._model_players: FrozenSet[str] = frozenset()
@@ -122,7 +126,7 @@ class AMITranslation(PhasedTask, TranslationTask):
 
     # ------------------------------------------------------------------ building
 
-    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
+    def build_model(self, cfg: Arguments, from_checkpoint: bool = False) -> BaseFairseqModel:
         """Build the pair; when training, resume or take over the pretrained networks.
 
         Raises:
@@ -145,7 +149,7 @@ class AMITranslation(PhasedTask, TranslationTask):
         self._model_players = frozenset(model.player_networks())
         return model
 
-    def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> Any:
+    def build_criterion(self, cfg: DictConfig, from_checkpoint: bool = False) -> FairseqCriterion:
         criterion = super().build_criterion(cfg, from_checkpoint)
         if self._criterion is not None:
             start.check_objective(self._resumed_objective, str(cfg.objective))
@@ -158,7 +162,13 @@ class AMITranslation(PhasedTask, TranslationTask):
             logger.info("phases: %s", self.schedule)
         return criterion
 
-    def build_generator(self, models: Any, args: Any, seq_gen_cls: Any = None, **kwargs: Any) -> Any:
+    def build_generator(
+        self,
+        models: Sequence[BaseFairseqModel],
+        args: Arguments,
+        seq_gen_cls: Optional[Type[SequenceGenerator]] = None,
+        **kwargs: Any,
+    ) -> Search:
         """fairseq's generator; with ``--latent-noise-draws`` one that searches under several noises.
 
         Raises:
@@ -171,7 +181,9 @@ class AMITranslation(PhasedTask, TranslationTask):
             return NoisySearch(generator, models, self.cfg.latent_noise_draws, self.cfg.seed)
         return generator
 
-    def build_dataset_for_inference(self, src_tokens: List[Tensor], src_lengths: Any, constraints: Any = None) -> Any:
+    def build_dataset_for_inference(
+        self, src_tokens: List[Tensor], src_lengths: Sequence[int], constraints: Optional[Tensor] = None
+    ) -> FairseqDataset:
         dataset = super().build_dataset_for_inference(src_tokens, src_lengths, constraints)
         if self.cfg.latent_noise_draws < 1:
             return dataset
@@ -179,7 +191,9 @@ class AMITranslation(PhasedTask, TranslationTask):
         self._asked_before += len(src_tokens)
         return self._asked
 
-    def inference_step(self, generator: Any, models: Any, sample: Any, **kwargs: Any) -> Any:
+    def inference_step(
+        self, generator: Search, models: Sequence[BaseFairseqModel], sample: Mapping[str, Any], **kwargs: Any
+    ) -> Hypotheses:
         """fairseq's; a sentence of fairseq-interactive gets the number that its noise depends on."""
         if self._asked is not None and "id" not in sample:
             sample = {**sample, "id": self._asked.next_numbers()}
@@ -230,7 +244,7 @@ class AMITranslation(PhasedTask, TranslationTask):
 
     # ------------------------------------------------------------------ validation and logs
 
-    def begin_valid_epoch(self, epoch: int, model: Any) -> None:
+    def begin_valid_epoch(self, epoch: int, model: BaseFairseqModel) -> None:
         """Keep ``--patience`` from counting validations between which the forward network did not move."""
         super().begin_valid_epoch(epoch, model)
         if self._optimizer is not None:
@@ -239,10 +253,12 @@ class AMITranslation(PhasedTask, TranslationTask):
                 patience.forgive()
             self._forward_updates_seen = seen
 
-    def valid_step(self, sample: Any, model: Any, criterion: Any, **kwargs: Any) -> Tuple[Tensor, Any, Dict]:
+    def valid_step(
+        self, sample: Batch, model: BaseFairseqModel, criterion: FairseqCriterion, **kwargs: Any
+    ) -> Tuple[Tensor, int, Log]:
         common = None if self._optimizer is None else self._optimizer.anchor or []
 
-        def with_common(model: Any, sample: Any) -> Any:
+        def with_common(model: BaseFairseqModel, sample: Batch) -> Tuple[Tensor, int, Log]:
             return (
                 criterion(model, sample, common=common)
                 if isinstance(criterion, AMIMinimax)
@@ -251,7 +267,7 @@ class AMITranslation(PhasedTask, TranslationTask):
 
         return super().valid_step(sample, model, with_common, **kwargs)
 
-    def reduce_metrics(self, logging_outputs: Any, criterion: Any) -> None:
+    def reduce_metrics(self, logging_outputs: List[Log], criterion: FairseqCriterion) -> None:
         super().reduce_metrics(logging_outputs, criterion)
         if self._optimizer is not None and any("phase" in log for log in logging_outputs):
             order = (PRETRAIN, *PLAYERS)

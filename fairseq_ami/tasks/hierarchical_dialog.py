@@ -1,27 +1,27 @@
 """``hierarchical_dialog``: one network that replies to histories, trained on them or on whole dialogues."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Tuple, Union
 
+import numpy as np
 from fairseq import utils
+from fairseq.data import FairseqDataset
+from fairseq.models import BaseFairseqModel
 from fairseq.tasks import register_task
-from fairseq.tasks.translation import TranslationConfig
 
 from fairseq_ami.data import SeededOrder
 from fairseq_ami.data.dialogue import DialogueDataset
 from fairseq_ami.data.whole_dialogues import WholeDialogues, load_dialogues
 from fairseq_ami.errors import AMIError
-from fairseq_ami.generation.latent_search import LatentSearchSettings
 from fairseq_ami.models.hred import HRED
 from fairseq_ami.models.pair_settings import set_args
 from fairseq_ami.training import start
-from fairseq_ami.training.dialogue_task import DialogueTask
-from fairseq_ami.training.replies import ReplySettings
-from fairseq_ami.training.settings import RunSettings
+from fairseq_ami.training.dialogue_task import DialogueConfig, DialogueTask
+from fairseq_ami.types import Arguments
 
 
 @dataclass
-class HierarchicalDialogConfig(TranslationConfig, RunSettings, ReplySettings, LatentSearchSettings):
+class HierarchicalDialogConfig(DialogueConfig):
     whole_dialogues: bool = field(
         default=False,
         metadata={
@@ -56,7 +56,7 @@ class HierarchicalDialog(DialogueTask):
         pairs = DialogueDataset(self.datasets[split], self._separator, self._source_limit, None)
         self.datasets[split] = SeededOrder(pairs, self.cfg.seed)
 
-    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
+    def build_model(self, cfg: Arguments, from_checkpoint: bool = False) -> BaseFairseqModel:
         """The network; a run that is resumed needs no --hred-checkpoint, and its last checkpoint is mended if damaged.
 
         Raises:
@@ -71,9 +71,13 @@ class HierarchicalDialog(DialogueTask):
         return model
 
     def filter_indices_by_size(
-        self, indices: Any, dataset: Any, max_positions: Any = None, ignore_invalid_inputs: bool = False
-    ) -> Any:
+        self,
+        indices: np.ndarray,
+        dataset: FairseqDataset,
+        max_positions: Union[None, int, Tuple[int, int]] = None,
+        ignore_invalid_inputs: bool = False,
+    ) -> np.ndarray:
         """fairseq's; a whole dialogue must not be longer than the network reads."""
-        if isinstance(dataset, WholeDialogues) and max_positions is not None:
+        if isinstance(dataset, WholeDialogues) and isinstance(max_positions, tuple):
             max_positions = max_positions[0]
         return super().filter_indices_by_size(indices, dataset, max_positions, ignore_invalid_inputs)

@@ -3,10 +3,13 @@
 import logging
 import os
 from dataclasses import dataclass, field
-from typing import Any, FrozenSet, List, Optional
+from typing import Any, FrozenSet, List, NoReturn, Optional
 
-from fairseq.data import Dictionary
+from fairseq.criterions import FairseqCriterion
+from fairseq.data import Dictionary, FairseqDataset
+from fairseq.data.iterators import EpochBatchIterator
 from fairseq.dataclass import FairseqDataclass
+from fairseq.models import BaseFairseqModel
 from fairseq.tasks import register_task
 from omegaconf import II, MISSING
 
@@ -23,7 +26,7 @@ from fairseq_ami.schedules import Annealing, updates_in
 from fairseq_ami.training import start
 from fairseq_ami.training.phased_task import PhasedTask
 from fairseq_ami.training.settings import RunSettings, check_settings
-from fairseq_ami.types import Log
+from fairseq_ami.types import Arguments, Log
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +60,7 @@ class TextVAETask(PhasedTask):
         super().__init__(cfg)
         self.dictionary = dictionary
         self._annealing: Optional[Annealing] = None
-        self._train_batches: Any = None
+        self._train_batches: Optional[EpochBatchIterator] = None
 
     @classmethod
     def setup_task(cls, cfg: TextVAEConfig, **kwargs: Any) -> "TextVAETask":
@@ -91,7 +94,7 @@ class TextVAETask(PhasedTask):
         path, training = os.path.join(self.cfg.data, split), split == self.cfg.train_subset
         self.datasets[split] = load_sentences(path, self.dictionary, training, self.cfg.seed, combine)
 
-    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
+    def build_model(self, cfg: Arguments, from_checkpoint: bool = False) -> BaseFairseqModel:
         """Build the model; when training, check the settings and what there is to resume.
 
         Raises:
@@ -117,7 +120,7 @@ class TextVAETask(PhasedTask):
             start_from_language_model(model, cfg.language_model)
         return model
 
-    def build_generator(self, *args: Any, **kwargs: Any) -> Any:
+    def build_generator(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Not for this task.
 
         Raises:
@@ -127,7 +130,7 @@ class TextVAETask(PhasedTask):
             "fairseq-generate and -interactive need a source, which a text VAE has not: use fairseq-ami vae-sample"
         )
 
-    def eval_lm_dataloader(self, *args: Any, **kwargs: Any) -> Any:
+    def eval_lm_dataloader(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Not for this task.
 
         Raises:
@@ -137,7 +140,7 @@ class TextVAETask(PhasedTask):
             "fairseq-eval-lm reads language models, and the task text_vae has its own: use fairseq-ami vae-eval"
         )
 
-    def get_batch_iterator(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+    def get_batch_iterator(self, dataset: FairseqDataset, *args: Any, **kwargs: Any) -> EpochBatchIterator:
         batches = super().get_batch_iterator(dataset, *args, **kwargs)
         if dataset is self.datasets.get(self.cfg.train_subset):
             self._train_batches = batches  # an annealing in epochs needs to know how long one is
@@ -209,12 +212,12 @@ class TextVAETask(PhasedTask):
 
     # ------------------------------------------------------------------ validation and logs
 
-    def begin_valid_epoch(self, epoch: int, model: Any) -> None:
+    def begin_valid_epoch(self, epoch: int, model: BaseFairseqModel) -> None:
         super().begin_valid_epoch(epoch, model)
         if self._optimizer is not None and "lagging" in self._optimizer.trackers:
             self._optimizer.trackers["lagging"].start_validation()
 
-    def reduce_metrics(self, logging_outputs: List[Log], criterion: Any) -> None:
+    def reduce_metrics(self, logging_outputs: List[Log], criterion: FairseqCriterion) -> None:
         super().reduce_metrics(logging_outputs, criterion)
         validation = not any("phase" in log for log in logging_outputs)
         if validation and self._optimizer is not None and "lagging" in self._optimizer.trackers:

@@ -1,10 +1,12 @@
 """The batches of training, shared out to workers: some run short, and a restart may have more or fewer of them."""
 
 import logging
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Mapping
 
 import torch
+from fairseq.data import FairseqDataset
 from fairseq.data.iterators import EpochBatchIterator
+from fairseq.tasks import FairseqTask
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ class Fill:
         return self.collate(items) if len(items) > 0 else {**self.filler, FILLER: True}
 
 
-def is_filler(batch: Dict[str, Any]) -> bool:
+def is_filler(batch: Mapping[str, Any]) -> bool:
     """Whether *batch* only keeps the worker in step: no gradient, size 0, nothing to log."""
     return FILLER in batch
 
@@ -90,7 +92,9 @@ class TrainingBatches(EpochBatchIterator):
         super().load_state_dict({**state_dict, "iterations_in_epoch": position})
 
 
-def training_batches(task: Any, dataset: Any, batches: EpochBatchIterator, asked: Dict[str, Any]) -> EpochBatchIterator:
+def training_batches(
+    task: FairseqTask, dataset: FairseqDataset, batches: EpochBatchIterator, asked: Dict[str, Any]
+) -> EpochBatchIterator:
     """*batches* as they are, or those of training as :class:`TrainingBatches`.
 
     Args:

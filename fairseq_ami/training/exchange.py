@@ -1,13 +1,12 @@
 """What workers tell one another in an update: gradients of the players that move, and no more."""
 
-from typing import Any
-
 from fairseq.distributed import LegacyDistributedDataParallel
+from torch import nn
 
 LARGEST = 2**28  # elements that are exchanged at a time; fairseq's own default
 
 
-def fit_buffer(model: Any) -> None:
+def fit_buffer(model: nn.Module) -> None:
     """Make the exchange as large as the gradients of *model* that there will be.
 
     ``legacy_ddp`` always sends its whole buffer, which it makes for all parameters once and for all.

@@ -5,9 +5,14 @@ from typing import Any, Dict, FrozenSet, List, Optional, Set, Tuple
 
 import torch
 from fairseq.criterions import FairseqCriterion
+from fairseq.data import FairseqDataset
+from fairseq.data.iterators import EpochBatchIterator
 from fairseq.distributed import utils as distributed_utils
 from fairseq.logging import metrics
+from fairseq.models import BaseFairseqModel
+from fairseq.optim import FairseqOptimizer
 from fairseq.tasks import FairseqTask
+from omegaconf import DictConfig
 from torch import Tensor
 from torch.autograd.profiler import record_function
 
@@ -17,7 +22,7 @@ from fairseq_ami.optim.finite import Moment, advice
 from fairseq_ami.training import patience
 from fairseq_ami.training.batches import is_filler, no_gradient, nothing, training_batches
 from fairseq_ami.training.exchange import fit_buffer
-from fairseq_ami.types import Log
+from fairseq_ami.types import Batch, Log
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +45,7 @@ class PhasedTask(FairseqTask):
 
     # ------------------------------------------------------------------ hooks
 
-    def _start(self, optimizer: AMIPhased, model: Any) -> None:
+    def _start(self, optimizer: AMIPhased, model: BaseFairseqModel) -> None:
         """Called once, before the first update: give *optimizer* what it has to track."""
 
     def _phase(self, optimizer: AMIPhased, update_num: int) -> str:
@@ -55,7 +60,7 @@ class PhasedTask(FairseqTask):
         """What the criterion is told about the update."""
         raise NotImplementedError
 
-    def _before_loss(self, optimizer: AMIPhased, model: Any, sample: Any, phase: str) -> None:
+    def _before_loss(self, optimizer: AMIPhased, model: BaseFairseqModel, sample: Batch, phase: str) -> None:
         """Called in every update, before its loss is computed."""
 
     def _track(self, optimizer: AMIPhased, phase: str, log: Log) -> None:
@@ -70,15 +75,15 @@ class PhasedTask(FairseqTask):
 
     # ------------------------------------------------------------------ building
 
-    def get_batch_iterator(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+    def get_batch_iterator(self, dataset: FairseqDataset, *args: Any, **kwargs: Any) -> EpochBatchIterator:
         return training_batches(self, dataset, super().get_batch_iterator(dataset, *args, **kwargs), kwargs)
 
-    def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> FairseqCriterion:
+    def build_criterion(self, cfg: DictConfig, from_checkpoint: bool = False) -> FairseqCriterion:
         criterion = super().build_criterion(cfg, from_checkpoint)
         self._criterion = criterion if isinstance(criterion, self.criterion_class) else None
         return criterion
 
-    def _adopt(self, optimizer: Any, model: Any) -> AMIPhased:
+    def _adopt(self, optimizer: FairseqOptimizer, model: BaseFairseqModel) -> AMIPhased:
         """The phased optimizer inside *optimizer*, which before the first update is told what to track.
 
         Raises:
@@ -97,8 +102,14 @@ class PhasedTask(FairseqTask):
     # ------------------------------------------------------------------ an update
 
     def train_step(
-        self, sample: Any, model: Any, criterion: Any, optimizer: Any, update_num: int, ignore_grad: bool = False
-    ) -> Tuple[Tensor, Any, Log]:
+        self,
+        sample: Batch,
+        model: BaseFairseqModel,
+        criterion: FairseqCriterion,
+        optimizer: FairseqOptimizer,
+        update_num: int,
+        ignore_grad: bool = False,
+    ) -> Tuple[Tensor, int, Log]:
         """Loss and gradients of the players whose phase it is.
 
         Raises:
@@ -127,7 +138,7 @@ class PhasedTask(FairseqTask):
             optimizer.backward(loss)
         return loss, size, log
 
-    def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
+    def optimizer_step(self, optimizer: FairseqOptimizer, model: BaseFairseqModel, update_num: int) -> None:
         """Step the players whose phase it is; called once per applied update."""
         inner = self._adopt(optimizer, model)
         phase = self._phase(inner, update_num)
@@ -140,7 +151,7 @@ class PhasedTask(FairseqTask):
 
     # ------------------------------------------------------------------ logs and checkpoints
 
-    def reduce_metrics(self, logging_outputs: List[Log], criterion: Any) -> None:
+    def reduce_metrics(self, logging_outputs: List[Log], criterion: FairseqCriterion) -> None:
         super().reduce_metrics(logging_outputs, criterion)
         if self._optimizer is not None and any("phase" in log for log in logging_outputs):
             self._optimizer.watch.check_sum(float(sum(log["loss"] for log in logging_outputs)))

@@ -2,7 +2,7 @@
 
 from typing import Any, Callable, Dict, Tuple
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from fairseq_ami.errors import AMIError
 
@@ -81,7 +81,7 @@ OWN_RATES: Dict[str, Rule] = {
 }
 
 
-def refuse(cfg: Any, *tables: Dict[str, Rule]) -> None:
+def refuse(cfg: DictConfig, *tables: Dict[str, Rule]) -> None:
     """Refuse what one of *tables* names. A setting that this run does not have passes.
 
     Args:

@@ -4,16 +4,21 @@ import json
 from argparse import Namespace
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Set, Tuple
 
 import torch.distributed
 from fairseq import utils
+from fairseq.data import Dictionary
 from fairseq.distributed import utils as distributed_utils
 from fairseq.logging import metrics
+from fairseq.logging.meters import MetersDict
+from fairseq.models import BaseFairseqModel
+from fairseq.tasks import FairseqTask
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.metrics.decoded import UNKNOWN_REFERENCE, UNKNOWN_WRITTEN, vectors_of_words, words_of
 from fairseq_ami.metrics.replies import DISTINCT, EMBEDDING, ENTROPY, ReplyStatistics
+from fairseq_ami.types import Search
 
 PREFIX = "reply_"  # of the names in the logs
 LOGGED = (*(f"dist_{n}" for n in DISTINCT), f"ent_{ENTROPY}", "bleu", "length", "repetition")
@@ -68,22 +73,22 @@ class ReplyValidation:
         AMIError: vectors that cannot be read.
     """
 
-    def __init__(self, dictionary: Any, generator: Any, vectors: Optional[str], post_process: Optional[str]):
+    def __init__(self, dictionary: Dictionary, generator: Search, vectors: Optional[str], post_process: Optional[str]):
         self.dictionary, self.generator, self.post_process = dictionary, generator, post_process
         self.vectors = vectors_of_words(vectors, dictionary, post_process) if vectors else None
         self.names = (*(EMBEDDING if vectors else ()), *LOGGED)
         self._pending: List[Batch] = []
-        self._pass: Any = None
+        self._pass: Optional[MetersDict] = None
         self.start()
 
-    def start(self, validation: Any = None) -> None:
+    def start(self, validation: Optional[MetersDict] = None) -> None:
         """Forget all replies: those of another validation or another set (*validation* tells which) follow."""
         self._pass = validation
         self._counted: Set[int] = set()
         self._statistics = ReplyStatistics()
         self._figures: Dict[str, float] = {}
 
-    def decode(self, task: Any, model: Any, sample: Dict[str, Any]) -> None:
+    def decode(self, task: FairseqTask, model: BaseFairseqModel, sample: Mapping[str, Any]) -> None:
         """Decode a batch; :meth:`log` adds it up."""
         statistics = ReplyStatistics()
         results = task.inference_step(self.generator, [model], sample)
@@ -118,6 +123,6 @@ class ReplyValidation:
         for name in self.names:
             metrics.log_derived(f"{PREFIX}{name}", partial(self._figure, name))
 
-    def _figure(self, name: str, meters: Any) -> float:
+    def _figure(self, name: str, meters: MetersDict) -> float:
         self._figures = self._figures or self._statistics.result()
         return round(self._figures[name], 4)

@@ -1,9 +1,9 @@
 """The settings of the whole run that the task has to know, and which of them cannot work."""
 
 from dataclasses import dataclass
-from typing import Any, Dict, Optional
+from typing import Dict, Optional
 
-from omegaconf import II
+from omegaconf import II, DictConfig
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.training.refused import REFUSED, Rule, refuse
@@ -35,7 +35,7 @@ class RunSettings:
     no_save_optimizer_state: bool = II("checkpoint.no_save_optimizer_state")
 
 
-def check_settings(cfg: Any, *more: Dict[str, Rule]) -> None:
+def check_settings(cfg: DictConfig, *more: Dict[str, Rule]) -> None:
     """Refuse what would train wrongly without saying so.
 
     Args:

@@ -11,9 +11,11 @@ from fairseq_ami.checkpoints import architecture, languages_of, model_class, par
 from fairseq_ami.data import reverse_sample
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.pair_settings import set_args
-from fairseq_ami.models.paired import DIRECTIONS
+from fairseq_ami.models.paired import DIRECTIONS, PairedModel
 from fairseq_ami.models.pretrained import check_languages
 from fairseq_ami.modules import dropout_off
+from fairseq_ami.training.settings import RunSettings
+from fairseq_ami.types import Arguments, Batch, PairTaskSettings, Symbols
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +25,7 @@ SCHEDULE = ("phase_cycle", "pretrain_updates", "noise_updates")
 PAIR_SETTINGS = ("no_latent_noise", "noise_hidden_dim", "infomax_dim")
 
 
-def find_checkpoint(cfg: Any) -> Optional[str]:
+def find_checkpoint(cfg: RunSettings) -> Optional[str]:
     """The checkpoint to resume from, or None; the first worker mends a damaged one before the others look."""
     return _first_worker_first(
         lambda: restore_path(cfg.save_dir, cfg.restore_file, cfg.checkpoint_suffix or "", cfg.continue_once)
@@ -41,7 +43,9 @@ def _first_worker_first(action: Callable[[], Optional[str]]) -> Optional[str]:
     return result
 
 
-def prepare(model_cfg: Any, task_cfg: Any, backward_languages: List[str], resuming: Optional[str]) -> Optional[str]:
+def prepare(
+    model_cfg: Arguments, task_cfg: PairTaskSettings, backward_languages: List[str], resuming: Optional[str]
+) -> Optional[str]:
     """Take over the networks' settings from the checkpoint to resume, or check those to start from.
 
     Args:
@@ -109,7 +113,7 @@ def check_objective(before: Optional[str], now: str) -> None:
 
 
 def check_same_model(
-    saved: Mapping[str, Any], model_cfg: Any, path: str, names: Iterable[str], absent_is_off: bool = False
+    saved: Mapping[str, Any], model_cfg: Arguments, path: str, names: Iterable[str], absent_is_off: bool = False
 ) -> None:
     """Refuse to resume the checkpoint of another model.
 
@@ -140,7 +144,7 @@ def check_same_model(
             )
 
 
-def check_finetuning(model: Any, model_cfg: Any, path: Optional[str]) -> None:
+def check_finetuning(model: PairedModel, model_cfg: Arguments, path: Optional[str]) -> None:
     """Look at the weights of ``--finetune-from-model`` before fairseq loads them, whose error names no reason.
 
     Args:
@@ -165,13 +169,13 @@ def check_finetuning(model: Any, model_cfg: Any, path: Optional[str]) -> None:
         ) from error
 
 
-def pretrained(model_cfg: Any) -> Tuple[str, ...]:
+def pretrained(model_cfg: Arguments) -> Tuple[str, ...]:
     """Which networks came from a checkpoint."""
     return tuple(name for name in DIRECTIONS if getattr(model_cfg, f"{name}_checkpoint"))
 
 
 @torch.no_grad()
-def check_networks(model: Any, criterion: Any, sample: Any, names: Tuple[str, ...]) -> None:
+def check_networks(model: PairedModel, criterion: Symbols, sample: Batch, names: Tuple[str, ...]) -> None:
     """Refuse pretrained networks that do worse than chance on the first batches of all workers (a collective call).
 
     fairseq checkpoints carry no dictionary and often no languages; with a joint dictionary nothing else

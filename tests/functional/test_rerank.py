@@ -187,6 +187,60 @@ def test_the_network_that_scores_is_not_the_one_that_searches(data, trained, tmp
     assert values[1] > values[0]
 
 
+# ---------------------------------------------------------------------- minimum Bayes risk
+
+
+def least_risk(rows, weigh):
+    """Of (score in base 2, words) the words of highest weighted mean chrF against the others, by a double loop."""
+    utilities = []
+    for at, (_, words) in enumerate(rows):
+        others = [row for place, row in enumerate(rows) if place != at]
+        weights = [weigh(*row) for row in others]
+        scores = [sacrebleu.sentence_chrf(words, [other]).score for _, other in others]
+        utilities.append(sum(w * score for w, score in zip(weights, scores)) / sum(weights))
+    return rows[max(range(len(rows)), key=lambda at: (round(utilities[at], 7), -at))][1]
+
+
+def test_minimum_bayes_risk(data, trained, stock, generate, tmp_path, capsys):
+    """With a pair, with one network, and with a file and no network at all: the same choice, that of a double loop."""
+    lists = tmp_path / "lists.txt"
+    lists.write_text(generate("test"))
+    expected = [least_risk(rows, lambda score, words: 1.0) for rows in hypotheses_of(generate("test"))]
+    assert expected != [rows[0][1] for rows in hypotheses_of(generate("test"))]
+    for name, options in {
+        "pair": ["--path", trained],
+        "network": ["--path", stock["forward"]],
+        "file": ["--nbest-file", lists],
+        "file-q": ["--nbest-file", lists, "--backward-path", stock["backward"]],
+    }.items():
+        assert rerank(data, tmp_path / name, *options, "--mbr", "--json", tmp_path / f"{name}.json") == 0
+        assert (tmp_path / name).read_text().splitlines() == expected
+        first, found = json.loads((tmp_path / f"{name}.json").read_text())["results"]
+        assert (first["system"], found["system"], found["sentences"]) == ("1-best", "mbr", 12)
+        assert (found["log_q"] is not None) == (name in ("pair", "file-q"))
+        references = [target for _, target in pairs(12, 102)]
+        assert found["bleu"] == pytest.approx(sacrebleu.corpus_bleu(expected, [references]).score, abs=1e-9)
+        screen = capsys.readouterr().out
+        assert "all count equally" in screen and "lambda" not in screen
+
+
+def test_minimum_bayes_risk_by_probability(data, trained, generate, tmp_path):
+    def probability(score, words):  # what is printed is log2 P per symbol, the end symbol among them
+        return 2 ** (score * (len(words.split()) + 1))
+
+    expected = [least_risk(rows, probability) for rows in hypotheses_of(generate("test"))]
+    assert rerank(data, tmp_path / "out", "--path", trained, "--mbr", "probability") == 0
+    assert (tmp_path / "out").read_text().splitlines() == expected
+
+
+def test_minimum_bayes_risk_of_samples(data, stock, tmp_path):
+    outputs = []
+    for turn in range(2):
+        outputs.append(tmp_path / f"out{turn}")
+        assert rerank(data, outputs[-1], "--path", stock["forward"], "--mbr", "--sampling") == 0
+    assert outputs[0].read_text() == outputs[1].read_text() and len(outputs[0].read_text().splitlines()) == 12
+
+
 # ---------------------------------------------------------------------- bad input
 
 
@@ -244,6 +298,13 @@ def test_settings_that_cannot_work(refused, trained, tmp_path):
     refused("cannot write", "--path", trained, "--json", tmp_path)
     refused("--score-reference", "--path", trained, "--score-reference")
     refused("translates en -> de and back", "--path", trained, "-s", "en", "-t", "en")
+
+
+def test_minimum_bayes_risk_has_no_weights(refused, trained, tmp_path):
+    refused("--mbr .*leave out --lambda", "--path", trained, "--mbr", "--lambda", "0")
+    refused("--mbr .*leave out --length-weight", "--path", trained, "--mbr", "--length-weight", "0.1")
+    refused("--mbr .*leave out --tune-nbest-file", "--path", trained, "--mbr", "--tune-nbest-file", tmp_path / "x")
+    refused("--path names the checkpoint .*--nbest-file", "--mbr")
 
 
 def test_a_grid_of_words_is_refused_by_the_parser(data, tmp_path, capsys):

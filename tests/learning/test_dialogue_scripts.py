@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ ROWS = "mle mmi ami-no-noise ami mmi-fixed ami-no-k ami-no-clip ami-no-noise-cen
 SHORT = {
     "SIZE": "tiny", "EPOCHS": "12", "CYCLES": "2", "NOISE": "1", "FORWARD": "2", "BACKWARD": "2", "NOISE_UPDATES": "2",
     "VALID_EVERY": "4", "MAX_LEN": "8", "MAX_TOKENS": "300", "BEAM": "2", "SEARCH": "--beam 3", "BOOTSTRAP": "20",
+    "TRIALS": "50", "MBR": "--sampling --beam 4",
     "PRETRAIN": "--warmup-updates 5 --lr 0.02", "EXAMPLES": "3", "ITEMS": "4", "DEVICE": "--cpu",
     "REFIT_UPDATES": "2", "OMP_NUM_THREADS": "1",
 }  # fmt: skip
@@ -85,7 +87,7 @@ def test_dailydialog_all_rows(environment, tmp_path):
     run("dailydialog", "4_rerank.sh", settings)
     run("dailydialog", "5_score.sh", settings)
     table = json.loads((work / "table1.json").read_text())
-    systems = {f"transformer-{row}" for row in [*ROWS, "mle-reranked"]}
+    systems = {f"transformer-{row}" for row in [*ROWS, "mle-reranked", "mle-mbr"]}
     assert set(table["systems"]) == systems and table["replies"] == len((work / "bin/test.reply").open().readlines())
     assert {"average", "greedy", "extrema", "dist_1", "dist_2", "ent_4"} <= set(
         table["systems"]["transformer-ami"]["figures"]
@@ -95,6 +97,13 @@ def test_dailydialog_all_rows(environment, tmp_path):
     longer = json.loads((work / "table1.lenpen3.json").read_text())
     lengths = [of["systems"]["transformer-mle"]["figures"]["length"]["value"] for of in (table, longer)]
     assert lengths[0] <= lengths[1] and (work / "table1.json").read_bytes() == kept
+    (work / "replies.2").mkdir()
+    for row in ("mle", "ami"):
+        shutil.copy(work / "replies.1" / f"transformer-{row}.txt", work / "replies.2")
+    assert "transformer-mmi: no seed 2, left out" in run("dailydialog", "5_score.sh", settings, SEEDS="1 2")
+    seeds = json.loads((work / "table1.seeds.json").read_text())["systems"]
+    assert set(seeds) == {"transformer-mle", "transformer-ami"} and seeds["transformer-ami"]["seeds"] == [1, 2]
+    assert seeds["transformer-ami"]["figures"]["bleu"]["deviation"] == 0 and seeds["transformer-ami"]["p"]["bleu"] <= 1
     (work / "transformer.1" / "refit.mle.pt").write_text("left behind by a call that was interrupted")
     information = run("dailydialog", "6_information.sh", settings)
     refitted = [line.split("\t") for line in information.splitlines() if line.startswith("refitted")]
@@ -127,7 +136,8 @@ def test_personachat_lstm_with_subwords(environment, tmp_path):
     run("personachat", "5_score.sh", settings)
     replies = (work / "replies.1" / "lstm-mle.txt").read_text()
     assert "@@" not in replies and "<sep>" not in replies
-    assert set(json.loads((work / "table1.json").read_text())["systems"]) == {"lstm-mle", "lstm-mle-reranked"}
+    systems = {"lstm-mle", "lstm-mle-reranked", "lstm-mle-mbr"}
+    assert set(json.loads((work / "table1.json").read_text())["systems"]) == systems
     assert "none of the rows mmi ami is trained" in run("personachat", "7_figures.sh", settings)
     run("personachat", "8_examples.sh", settings)
 

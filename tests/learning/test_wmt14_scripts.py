@@ -8,6 +8,7 @@ import gzip
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -78,12 +79,13 @@ def environment(tmp_path_factory):
     return {**os.environ, **SHORT, **settings}
 
 
-def call(script, environment, **settings):
-    return subprocess.run(["bash", SCRIPTS / script], env={**environment, **settings}, capture_output=True, text=True)
+def call(script, environment, *arguments, **settings):
+    command = ["bash", SCRIPTS / script, *arguments]
+    return subprocess.run(command, env={**environment, **settings}, capture_output=True, text=True)
 
 
-def run(script, environment, **settings):
-    result = call(script, environment, **settings)
+def run(script, environment, *arguments, **settings):
+    result = call(script, environment, *arguments, **settings)
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
     return result.stdout + result.stderr
 
@@ -119,6 +121,12 @@ def test_from_raw_text_to_scores(environment, tmp_path):
         assert set(found) == {"before", "before, compounds split", "after", "after, compounds split"}
         for name, (_, signature) in found.items():
             assert f"tok:{'none' if 'compounds' in name else '13a'}" in signature and "version:" in signature
+    ami = work / "transformer.en-de.ami.1"
+    shutil.copytree(ami, work / "again", ignore=shutil.ignore_patterns("*.pt"))
+    for runs in ([f"ami={ami}", f"again={work}/again"], [f"ami:1={ami}", f"ami:2={work}/again"]):
+        table = run("7_table.sh", environment, *runs)
+        assert "\nchrf " in table and ("p (Holm)" in table) == (runs[0][3] == "=")
+    assert "write NAME=FOLDER" in call("7_table.sh", environment, str(ami)).stderr
     before = sorted((path, path.stat().st_mtime_ns) for path in work.rglob("*.pt"))
     again = slurm(environment, tmp_path)
     assert again.returncode == 0, again.stdout[-2000:] + again.stderr[-2000:]

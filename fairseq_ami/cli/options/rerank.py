@@ -7,7 +7,7 @@ from typing import Tuple
 from fairseq import options
 from sacrebleu.metrics import BLEU
 
-from fairseq_ami.choices import RERANKING_SCORES
+from fairseq_ami.choices import MBR_WEIGHTS, RERANKING_SCORES
 
 TASKS = ("ami_translation", "ami_dialog")
 
@@ -45,6 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     own.add_argument("--lambda", dest="weight", type=number, metavar="X", help="use this lambda and tune nothing")
     own.add_argument("--length-weight", type=number, metavar="X", help="use this gamma (default with --lambda: 0)")
+    mbr_help = (
+        "choose by minimum Bayes risk instead, the hypothesis of highest mean sentence chrF against the others of its "
+        "list: all count equally (uniform, the default of --mbr), or by P(T'|S) (probability). No Q is needed"
+    )
+    own.add_argument("--mbr", nargs="?", const=MBR_WEIGHTS[0], choices=MBR_WEIGHTS, help=mbr_help)
     own.add_argument(
         "--metric", choices=["bleu"], default="bleu", help="metric that the weights are tuned for (default: bleu)"
     )

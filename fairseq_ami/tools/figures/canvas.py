@@ -1,10 +1,13 @@
 """matplotlib without a screen, and files that are whole or absent."""
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.files import check_writable, whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FORMATS = (".pdf", ".png", ".svg")
 
@@ -20,7 +23,7 @@ def check_path(path: str) -> None:
     check_writable(path)
 
 
-def new_figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> "Figure":
     """An empty figure, in inches.
 
     Raises:
@@ -38,7 +41,7 @@ def new_figure(width: float, height: float) -> Any:
     return figure
 
 
-def save(figure: Any, path: str) -> None:
+def save(figure: "Figure", path: str) -> None:
     """Write the figure in the format of the name's ending.
 
     Raises:

@@ -1,13 +1,16 @@
 """Posterior means in the plane of their two largest principal components."""
 
 from dataclasses import dataclass
-from typing import Any, List, Sequence, Union
+from typing import TYPE_CHECKING, Callable, List, Sequence, Union
 
 import torch
 from torch import Tensor
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.tools.figures.canvas import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _MOST_LABELS = 20  # colours that can be told apart
 
@@ -47,7 +50,7 @@ def principal_components(means: Tensor) -> Projection:
     return Projection(centred @ axes.T, variance[:2] / variance.sum())
 
 
-def draw(projection: Projection, colours: Union[Sequence[int], Sequence[str]]) -> Any:
+def draw(projection: Projection, colours: Sequence[Union[int, str]]) -> "Figure":
     """Points coloured by sentence length (numbers) or by label (text).
 
     Raises:
@@ -71,7 +74,8 @@ def draw(projection: Projection, colours: Union[Sequence[int], Sequence[str]]) -
     else:
         drawn = panel.scatter(x, y, s=size, c=list(colours), cmap="viridis", alpha=0.7, linewidths=0)
         figure.colorbar(drawn, label="sentence length (tokens)").solids.set(alpha=1)
-    for axis, part, number in zip((panel.set_xlabel, panel.set_ylabel), projection.explained.tolist(), (1, 2)):
+    names_of_axes: Sequence[Callable[[str], object]] = (panel.set_xlabel, panel.set_ylabel)
+    for axis, part, number in zip(names_of_axes, projection.explained.tolist(), (1, 2)):
         axis(f"principal component {number} ({100 * part:.0f} % of the variance)")
     panel.grid(alpha=0.3)
     return figure
@@ -82,7 +86,7 @@ def _check_labels(names: List[str]) -> None:
         raise AMIError(f"--labels: {len(names)} different labels, at most {_MOST_LABELS} can be told apart by colour")
 
 
-def table(projection: Projection, lines: Sequence[int], name: str, colours: Sequence[Any]) -> str:
+def table(projection: Projection, lines: Sequence[int], name: str, colours: Sequence[Union[int, str]]) -> str:
     """Tab-separated: line of the split, both coordinates, length or label."""
     rows = zip(lines, projection.points.tolist(), colours)
     cells = [f"{line}\t{point[0]:.4f}\t{point[1]:.4f}\t{colour}" for line, point, colour in rows]

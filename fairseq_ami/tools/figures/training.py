@@ -4,10 +4,13 @@ import json
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.tools.figures.canvas import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # "... | INFO | valid | ..." of fairseq-train, "[...][valid][INFO] - ..." of fairseq-hydra-train
 _LINE = re.compile(r"^.*?(?:\| INFO \| (\S+) \| |\]\[(\S+)\]\[INFO\] - )(.*)$")
@@ -127,7 +130,7 @@ def table(runs: Sequence[Run], metrics: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def draw(runs: Sequence[Run], metrics: Sequence[str]) -> Any:
+def draw(runs: Sequence[Run], metrics: Sequence[str]) -> "Figure":
     """One panel a metric, one line a run.
 
     Raises:

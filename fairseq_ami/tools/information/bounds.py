@@ -6,20 +6,22 @@ of one network are the same for all.
 """
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence
+from typing import Callable, Dict, Iterable, List, Optional, Sequence, Union
 
 import numpy as np
 import torch
 from fairseq import utils
+from fairseq.data import Dictionary
 from torch import Tensor
 
 from fairseq_ami.data import reverse_sample
 from fairseq_ami.generation.policy import Policy
 from fairseq_ami.generation.rollout import SamplerSettings, backward_log_likelihood, roll_out
+from fairseq_ami.models.paired import PairedModel
 from fairseq_ami.random_streams import VALIDATION_UPDATE
-from fairseq_ami.types import Batch
+from fairseq_ami.types import Batch, Network
 
-Likeness = Callable[[Any, Tensor, Batch], np.ndarray]  # pair, T or T', reversed batch -> one score a sentence
+Likeness = Callable[[PairedModel, Tensor, Batch], np.ndarray]  # pair, T or T', reversed batch -> one score a sentence
 
 
 @dataclass
@@ -55,7 +57,7 @@ class Information:
         return asdict(self)
 
 
-def sampler_settings(dictionary: Any, seed: int, separators: Sequence[int] = ()) -> SamplerSettings:
+def sampler_settings(dictionary: Dictionary, seed: int, separators: Sequence[int] = ()) -> SamplerSettings:
     """One ancestral sample a source from the whole distribution; *separators* are never drawn."""
     policy = Policy((dictionary.pad(), dictionary.bos(), *separators))
     return SamplerSettings(policy, "ancestral", 1, 1.5, 10, seed, dictionary.pad(), dictionary.eos())
@@ -63,12 +65,12 @@ def sampler_settings(dictionary: Any, seed: int, separators: Sequence[int] = ())
 
 @torch.no_grad()
 def measure(
-    pair: Any,
+    pair: PairedModel,
     batches: Iterable[Batch],
-    dictionary: Any,
+    dictionary: Dictionary,
     seed: int = 1,
-    common: Any = None,
-    frozen: Any = None,
+    common: Optional[PairedModel] = None,
+    frozen: Optional[PairedModel] = None,
     separators: Sequence[int] = (),
     likeness: Optional[Likeness] = None,
 ) -> Information:
@@ -93,7 +95,7 @@ def measure(
         settings = replace(settings, longest=_reads(common))
     totals: Dict[str, float] = {}
 
-    def add(name: str, value: Any) -> None:
+    def add(name: str, value: Union[float, Tensor]) -> None:
         totals[name] = totals.get(name, 0.0) + float(value)
 
     def add_likeness(name: str, tokens: Tensor, reverse: Batch) -> None:
@@ -122,12 +124,12 @@ def measure(
     return _information(totals)
 
 
-def _reads(pair: Any) -> int:
+def _reads(pair: PairedModel) -> int:
     """Symbols that the backward network can read."""
     return int(pair.backward_model.encoder.max_positions())
 
 
-def _real(pair: Any, network: Any, batch: Batch) -> Tensor:
+def _real(pair: PairedModel, network: Network, batch: Batch) -> Tensor:
     return pair.log_likelihood(network, batch["net_input"], batch["target"]).sum()
 
 

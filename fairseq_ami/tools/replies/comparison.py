@@ -1,39 +1,37 @@
 """The text metrics of several systems side by side, with bootstrap intervals and tests."""
 
-from dataclasses import asdict, dataclass
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
-from sacrebleu.metrics import BLEU
-from sacrebleu.significance import PairedTest
-from scipy import sparse
 
-from fairseq_ami.metrics.diversity import Ngram, ngrams
-from fairseq_ami.metrics.embedding import embedding_scores
-from fairseq_ami.metrics.replies import (
-    COPIED,
-    DISTINCT,
-    EMBEDDING,
-    ENTROPY,
-    bleu_metric,
-    count_reply,
-    figures_of_sums,
-)
+from fairseq_ami.errors import AMIError
+from fairseq_ami.metrics.replies import COPIED, DISTINCT, EMBEDDING, ENTROPY
+from fairseq_ami.metrics.significance import holm
 from fairseq_ami.metrics.word_vectors import WordVectors
+from fairseq_ami.tools.replies.randomisation import randomised, sacrebleu_test
+from fairseq_ami.tools.replies.resampling import EAD, POOLED, System, Texts, resampled
 
-DRAWS_AT_ONCE = 50
+# Replies of one system by the seed of its training; None is the key of one run whose seed nobody told.
+Runs = Mapping[Optional[int], Sequence[str]]
 
-_POOLED = (*(f"dist_{n}" for n in DISTINCT), f"ent_{ENTROPY}")
-_ORDER = (*EMBEDDING, *_POOLED, "bleu", "length", "repetition", *(f"copy_{n}" for n in COPIED))
+_DIVERSITY = (*(f"dist_{n}" for n in DISTINCT), EAD, f"ent_{ENTROPY}")
+_ORDER = (
+    *EMBEDDING, *_DIVERSITY, "bleu", "chrf", "ter", "length", "repetition", *(f"copy_{n}" for n in COPIED)
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and its 95 % interval over resampled sets of replies, None if none was asked for."""
+    """A figure, its 95 % interval over resampled sets of replies, and its standard deviation over seeds.
+
+    Of several seeds the figure is the mean. What was not asked for is None.
+    """
 
     value: float
     low: Optional[float] = None
     high: Optional[float] = None
+    deviation: Optional[float] = None
 
 
 @dataclass(frozen=True)
@@ -41,18 +39,26 @@ class SystemReport:
     """Of one system.
 
     Attributes:
-        empty: replies without a word.
+        seeds: of its runs.
+        empty: replies without a word, of all runs together.
         unknown: replies without a word that has a vector, the empty ones among them; None without vectors.
-        figures: by the names of :mod:`.replies`.
-        gains: figures less those of the first system, paired; empty for the first system itself.
-        bleu_p: p-value of the difference in BLEU from the first system, by sacreBLEU's paired bootstrap test.
+        words: different words, the largest number of a run. EAD means little if they outnumber its vocabulary.
+        figures: by the names of :mod:`fairseq_ami.metrics.replies`, and ``ead``, ``chrf``, ``ter``.
+        by_seed: the same figures of each run, in the order of the seeds.
+        gains: figures minus those of the first system, paired; empty for the first system itself.
+        p: two-sided p-values of the gains by paired approximate randomisation; empty without a test.
+        p_holm: the same, adjusted by Holm's method for all systems of the comparison.
     """
 
+    seeds: List[Optional[int]]
     empty: int
     unknown: Optional[int]
+    words: int
     figures: Dict[str, Estimate]
+    by_seed: Dict[str, List[float]]
     gains: Dict[str, Estimate]
-    bleu_p: Optional[float]
+    p: Dict[str, float]
+    p_holm: Dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -60,19 +66,22 @@ class Comparison:
     """Of all systems on the same references.
 
     Attributes:
-        replies: how many of each system; Dist-n and Ent-4 depend on it.
+        replies: how many of each run; Dist-n and Ent-4 depend on it.
         unknown_references: references without a word that has a vector: every reply to them scores 0.
         vectors: name of the word vectors.
-        signature: sacreBLEU's.
-        draws, seed: of the bootstrap.
+        vocabulary: V of the expectation-adjusted distinct.
+        signatures: sacreBLEU's, by metric.
+        draws, trials, seed: of the bootstrap, of the test, and of the random numbers of both.
         systems: by name, in the order given.
     """
 
     replies: int
     unknown_references: Optional[int]
     vectors: Optional[str]
-    signature: str
+    vocabulary: int
+    signatures: Dict[str, str]
     draws: int
+    trials: int
     seed: int
     systems: Dict[str, SystemReport]
 
@@ -82,155 +91,146 @@ class Comparison:
 
 
 def compare(
-    systems: Mapping[str, Sequence[str]],
+    systems: Mapping[str, Runs],
     references: Sequence[str],
     sources: Optional[Sequence[str]] = None,
     vectors: Optional[WordVectors] = None,
     draws: int = 1000,
     seed: int = 1,
     tokenize: str = "13a",
+    metrics: Sequence[str] = ("bleu",),
+    vocabulary: Optional[int] = None,
+    trials: int = 0,
 ) -> Comparison:
-    """Measure all *systems* on the same resampled sets of replies.
+    """Measure all *systems* on the same resampled sets of replies, and test each one against the first.
 
     The interval of a figure lies between the 2.5 and 97.5 percentiles of its resampled values. Resampled replies repeat
-    one another, which lowers Dist-n and Ent-n: there the percentiles are moved by what the mean of the resampled values
-    lies below the figure. For Dist-n that is rough: on 1000 replies of real dialogue the width was 0.86 (Dist-1) and
-    1.65 (Dist-2) times that of fresh samples, and 1.05 times for Ent-4.
+    one another, which lowers Dist-n, EAD and Ent-n: there the percentiles are moved by what the mean of the resampled
+    values lies below the figure. For Dist-n that is rough: on 1000 replies of real dialogue the width was 0.86 (Dist-1)
+    and 1.65 (Dist-2) times that of fresh samples, and 1.05 times for Ent-4.
+
+    Several seeds of a system are one row: mean and standard deviation over the seeds. The test pairs runs of one seed
+    and exchanges replies within each pair. sacreBLEU's metrics are tested on the runs' texts one after the other.
 
     Args:
-        systems: name -> replies, one text each.
+        systems: name -> seed -> replies, one text each.
         references: one text a reply.
         sources: what is replied to, for the copy rates.
         vectors: for the embedding metrics.
-        draws: resampled sets; 0: no intervals, no tests.
-        seed: of the draws. sacreBLEU's test has its own, the environment's SACREBLEU_SEED.
-        tokenize: sacreBLEU's tokenizer.
+        draws: resampled sets; 0: no intervals.
+        seed: of the draws and of the test. sacreBLEU's test has its own, the environment's SACREBLEU_SEED.
+        tokenize: BLEU's tokenizer.
+        metrics: sacreBLEU's, of :data:`fairseq_ami.choices.CORPUS_METRICS`; BLEU is always measured.
+        vocabulary: V of the expectation-adjusted distinct; None takes the different words of the references.
+        trials: of the approximate randomisation; 0: no test.
 
     Raises:
         ValueError: no systems or no references, or sides of different numbers of texts.
+        AMIError: a test between systems of different seeds.
     """
-    sides = [*systems.values(), *([] if sources is None else [sources])]
+    sides = [*(texts for runs in systems.values() for texts in runs.values()), *([] if sources is None else [sources])]
     if not systems or not references or any(len(texts) != len(references) for texts in sides):
         raise ValueError(f"{len(references)} references for texts of lengths {[len(texts) for texts in sides]}")
-    words = [text.split() for text in references]
-    source_words = None if sources is None else [text.split() for text in sources]
-    prepared = {
-        name: _System([text.split() for text in texts], words, source_words, vectors, tokenize)
-        for name, texts in systems.items()
-    }
-    resampled = {name: _resample(system.figures, len(references), draws, seed) for name, system in prepared.items()}
-    signature, p_values = _test(systems, references, draws, tokenize)
-    first = next(iter(resampled.values()))
-    reports = {}
-    for (name, system), values in zip(prepared.items(), resampled.values()):
-        gains = {} if values is first else {key: _estimate(key, values[key] - first[key]) for key in _ordered(values)}
-        figures = {key: _estimate(key, values[key]) for key in _ordered(values)}
-        reports[name] = SystemReport(system.empty, system.unknown, figures, gains, p_values.get(name))
-    unknown = None if vectors is None else sum(not vectors.rows(text) for text in words)
-    vectors_name = None if vectors is None else vectors.name
-    return Comparison(len(references), unknown, vectors_name, signature, draws, seed, reports)
+    systems = {name: _by_seed(runs) for name, runs in systems.items()}
+    if trials:
+        _check_seeds(systems)
+    words = len({word for text in references for word in text.split()})
+    texts = Texts(references, sources, vectors, vocabulary or max(words, 1), metrics, tokenize)
+    measured = {name: [System(replies, texts) for replies in runs.values()] for name, runs in systems.items()}
+    reports = _reports({name: list(runs) for name, runs in systems.items()}, measured, draws, seed)
+    signatures, p_values = _test(systems, measured, texts, trials, seed)
+    return Comparison(
+        len(references),
+        None if vectors is None else sum(not vectors.rows(text) for text in texts.references),
+        None if vectors is None else vectors.name,
+        texts.vocabulary,
+        signatures,
+        draws,
+        trials,
+        seed,
+        _with_p_values(reports, p_values),
+    )
 
 
-def _ordered(values: Mapping[str, Any]) -> List[str]:
-    return [name for name in _ORDER if name in values]
+def _by_seed(runs: Runs) -> Dict[Optional[int], Sequence[str]]:
+    """In rising order of the seeds, so that runs of one seed stand at one place."""
+    return {seed: runs[seed] for seed in sorted(runs, key=lambda seed: (seed is not None, seed))}
 
 
-class _System:
-    """What the figures of any resampled set of one system's replies follow from."""
-
-    def __init__(
-        self,
-        hypotheses: List[List[str]],
-        references: List[List[str]],
-        sources: Optional[List[List[str]]],
-        vectors: Optional[WordVectors],
-        tokenize: str,
-    ):
-        bleu = bleu_metric(tokenize)
-        aligned = zip(hypotheses, references, sources or [None] * len(hypotheses))
-        counts = [count_reply(*texts, bleu) for texts in aligned]
-        self.names = list(counts[0])
-        self.counts = np.array([list(row.values()) for row in counts], dtype=np.float64)  # (replies, names)
-        self.scores = None if vectors is None else embedding_scores(hypotheses, references, vectors)
-        self.ngrams = {n: ngram_matrix(hypotheses, n) for n in {*DISTINCT, ENTROPY}}
-        self.empty = sum(not words for words in hypotheses)
-        self.unknown = None if vectors is None else sum(not vectors.rows(words) for words in hypotheses)
-
-    def figures(self, times: np.ndarray) -> Dict[str, np.ndarray]:
-        """Figures of sets in which each reply stands as often as *times* says.
-
-        Args:
-            times: integers of shape (sets, replies).
-
-        Returns:
-            Name -> float64 of shape (sets,).
-        """
-        sums = dict(zip(self.names, (times @ self.counts).astype(np.int64).T))
-        found = figures_of_sums(sums)
-        if self.scores is not None:
-            found.update(zip(EMBEDDING, (times @ self.scores.T / times.sum(axis=1, keepdims=True)).T))
-        for n in DISTINCT:
-            distinct = np.count_nonzero(self.ngrams[n] @ times.T, axis=0)
-            found[f"dist_{n}"] = distinct / np.maximum(sums[f"ngrams_{n}"], 1)
-        found[f"ent_{ENTROPY}"] = column_entropies(self.ngrams[ENTROPY] @ times.T)
-        return found
+def _check_seeds(systems: Mapping[str, Runs]) -> None:
+    (first, runs), *others = systems.items()
+    for name, other in others:
+        if list(other) != list(runs):
+            ours, theirs = (
+                " ".join("without" if seed is None else str(seed) for seed in found) for found in (other, runs)
+            )
+            raise AMIError(
+                f"seeds of {name}: {ours}; of {first}: {theirs}. The test pairs runs of one seed: give both systems "
+                "the same seeds, or pass --trials 0"
+            )
 
 
-def ngram_matrix(texts: Sequence[Sequence[str]], n: int) -> sparse.csr_array:
-    """How often each distinct n-gram occurs in each text; integers of shape (distinct n-grams, texts)."""
-    rows: Dict[Ngram, int] = {}
-    places = [
-        (rows.setdefault(gram, len(rows)), column) for column, words in enumerate(texts) for gram in ngrams(words, n)
-    ]
-    indices = np.array(places, dtype=np.int64).reshape(-1, 2).T
-    ones = np.ones(len(places), dtype=np.int64)
-    return sparse.csr_array((ones, tuple(indices)), shape=(len(rows), len(texts)))
+def _reports(
+    seeds: Mapping[str, List[Optional[int]]], measured: Mapping[str, Sequence[System]], draws: int, seed: int
+) -> Dict[str, SystemReport]:
+    """Figures and gains, without tests."""
+    reports: Dict[str, SystemReport] = {}
+    first: Dict[str, np.ndarray] = {}
+    for name, systems in measured.items():
+        runs = resampled(systems, draws, seed)
+        means = {key: np.mean([run[key] for run in runs], axis=0) for key in _ORDER if key in runs[0]}
+        by_seed = {key: [float(run[key][0]) for run in runs] for key in means}
+        gains = {key: _estimate(key, values - first[key]) for key, values in means.items()} if first else {}
+        first = first or means
+        figures = {key: _estimate(key, values, by_seed[key]) for key, values in means.items()}
+        unknown = None if systems[0].unknown is None else sum(system.unknown for system in systems)
+        empty = sum(system.empty for system in systems)
+        words = max(system.words for system in systems)
+        reports[name] = SystemReport(seeds[name], empty, unknown, words, figures, by_seed, gains, {}, {})
+    return reports
 
 
-def column_entropies(counts: np.ndarray) -> np.ndarray:
-    """Entropies of the columns of *counts*, shape (n-grams, sets); nats."""
-    total = counts.sum(axis=0)
-    whole = np.arange(counts.max(initial=0) + 1)
-    products = whole * np.log(np.maximum(whole, 1))  # looked up: counts are small, logarithms dear
-    total = np.maximum(total, 1)
-    return np.maximum(np.log(total) - products[counts].sum(axis=0) / total, 0.0)
-
-
-def _resample(
-    figures: Callable[[np.ndarray], Dict[str, np.ndarray]], replies: int, draws: int, seed: int
-) -> Dict[str, np.ndarray]:
-    """The figures of all replies, then those of the resampled sets; shape (1 + draws,)."""
-    parts = [figures(np.ones((1, replies), dtype=np.int64)), *map(figures, draw_times(replies, draws, seed))]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def draw_times(replies: int, draws: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each reply is drawn with replacement: always the same for a seed, some draws at a time."""
-    generator = np.random.default_rng(seed)
-    for start in range(0, draws, DRAWS_AT_ONCE):
-        size = min(DRAWS_AT_ONCE, draws - start)
-        drawn = generator.integers(replies, size=(size, replies)) + np.arange(size)[:, None] * replies
-        yield np.bincount(drawn.ravel(), minlength=size * replies).reshape(size, replies)
-
-
-def _estimate(name: str, values: np.ndarray) -> Estimate:
+def _estimate(name: str, values: np.ndarray, by_seed: Sequence[float] = ()) -> Estimate:
+    """*values*: the figure, then its resampled values."""
     value, drawn = float(values[0]), values[1:]
+    deviation = float(np.std(by_seed, ddof=1)) if len(by_seed) > 1 else None
     if not len(drawn):
-        return Estimate(value)
-    if name in _POOLED:
+        return Estimate(value, deviation=deviation)
+    if name in POOLED:
         drawn = drawn + (value - drawn.mean())
     low, high = np.percentile(drawn, [2.5, 97.5])
-    return Estimate(value, float(low), float(high))
+    return Estimate(value, float(low), float(high), deviation)
 
 
-def _test(systems: Mapping[str, Sequence[str]], references: Sequence[str], draws: int, tokenize: str) -> Any:
-    """sacreBLEU's signature, and the p-values of all systems but the first by name."""
-    bleu = BLEU(tokenize=tokenize, force=True)
-    if len(systems) < 2 or not draws:
-        bleu.corpus_score(references, [references])  # the signature tells the number of references after a score only
-        return str(bleu.get_signature()), {}
-    test = PairedTest(list(systems.items()), {"BLEU": bleu}, [references], test_type="bs", n_samples=draws)
-    signatures: Any
-    results: Any
-    signatures, results = test()
-    return str(signatures["BLEU"]), {name: result.p_value for name, result in zip(systems, results["BLEU"])}
+def _test(
+    systems: Mapping[str, Runs], measured: Mapping[str, Sequence[System]], texts: Texts, trials: int, seed: int
+) -> Tuple[Dict[str, str], Dict[str, Dict[str, float]]]:
+    """sacreBLEU's signatures, and the p-values by system and figure of all but the first."""
+    joined = {name: [text for replies in runs.values() for text in replies] for name, runs in systems.items()}
+    runs_each = len(next(iter(systems.values()))) if trials else 1
+    if not trials:
+        joined = dict(list(joined.items())[:1])
+    signatures, p_values = sacrebleu_test(
+        joined, texts.texts * runs_each, ["bleu", *texts.metrics], texts.tokenize, trials
+    )
+    (_, first), *others = measured.items()
+    for name, runs in others if trials else ():
+        p_values[name].update(randomised(first, runs, trials, seed))
+    return signatures, p_values
+
+
+def _with_p_values(
+    reports: Mapping[str, SystemReport], p_values: Mapping[str, Mapping[str, float]]
+) -> Dict[str, SystemReport]:
+    """The reports with p-values, and with those that are adjusted for the number of systems, figure by figure."""
+    adjusted: Dict[str, Dict[str, float]] = {name: {} for name in p_values}
+    figures = [key for key in _ORDER if p_values and key in next(iter(p_values.values()))]
+    for key in figures:
+        for name, value in zip(p_values, holm([found[key] for found in p_values.values()])):
+            adjusted[name][key] = value
+    return {
+        name: replace(report, p={key: p_values[name][key] for key in figures}, p_holm=adjusted[name])
+        if name in p_values
+        else report
+        for name, report in reports.items()
+    }

@@ -1,16 +1,21 @@
 """MMI decoding of a data set from end to end: n-best lists, backward scores, weights, comparison."""
 
 from dataclasses import dataclass, replace
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, List, Optional, Sequence, Tuple
 
 import numpy as np
 from fairseq import tasks, utils
+from fairseq.models import BaseFairseqModel
+from omegaconf import DictConfig
 
 from fairseq_ami.data.dialogue import HISTORY, REPLY
 from fairseq_ami.errors import AMIError
 from fairseq_ami.metrics import distinct_n
 from fairseq_ami.tools.reranking import nbest, networks
 from fairseq_ami.tools.reranking import scores as reranking
+
+if TYPE_CHECKING:
+    from fairseq_ami.tasks.ami_translation import AMITranslation
 
 
 @dataclass(frozen=True)
@@ -20,23 +25,26 @@ class Scored:
     Attributes:
         name: of the subset.
         lists: its n-best lists, in data order.
-        log_q: log Q(S|T') of their hypotheses, summed over S; natural log.
-        features: their terms.
+        log_q: log Q(S|T') of their hypotheses, summed over S; natural log. None without a backward network.
+        features: their terms; None without a backward network.
         counts: BLEU's counts; None without references.
     """
 
     name: str
     lists: Sequence[nbest.Candidates]
-    log_q: Sequence[np.ndarray]
-    features: reranking.Features
+    log_q: Optional[Sequence[np.ndarray]]
+    features: Optional[reranking.Features]
     counts: Optional[reranking.BleuCounts]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the comparison. BLEU and brevity penalty are None without references; log_q is the mean
-    of log Q(S|T') a source token (natural log); length is the mean of |T'| in subwords; gain is the 95 %
-    interval of the BLEU gained over the 1-best (paired bootstrap)."""
+    """One line of the comparison.
+
+    BLEU and brevity penalty are None without references. log_q is the mean of log Q(S|T') per source token (natural
+    log), None without a backward network. length is the mean of |T'| in subwords. gain is the 95 % interval of the BLEU
+    gained over the 1-best (paired bootstrap).
+    """
 
     subset: str
     sentences: int
@@ -45,7 +53,7 @@ class Row:
     brevity_penalty: Optional[float]
     dist_1: float
     dist_2: float
-    log_q: float
+    log_q: Optional[float]
     length: float
     changed: int
     gain: Optional[Tuple[float, float]]
@@ -59,12 +67,20 @@ class MMIDecoder:
         backward_path: checkpoint of Q(S|T); None takes the pair's own.
         scores: ``per-token`` or ``sum``.
         tokenize: sacreBLEU's tokenizer.
+        needs_backward: whether the choice rests on Q; otherwise Q is used where there is one.
 
     Raises:
         AMIError: data or checkpoints that are missing or do not fit.
     """
 
-    def __init__(self, cfg: Any, backward_path: Optional[str], scores: str, tokenize: str):
+    def __init__(
+        self,
+        cfg: DictConfig,
+        backward_path: Optional[str],
+        scores: str,
+        tokenize: str,
+        needs_backward: bool = True,
+    ):
         if cfg.dataset.max_tokens is None and cfg.dataset.batch_size is None:
             cfg.dataset.max_tokens = 12000
         self.cfg, self.scores, self.tokenize = cfg, scores, tokenize
@@ -77,7 +93,9 @@ class MMIDecoder:
         path = cfg.common_eval.path
         self.models, self.saved = networks.load_models(path, self.task, cfg) if path else ([], None)
         self.backward_task = self.task.reversed()
-        self.backward = networks.backward_networks(self.models, backward_path, self.backward_task, cfg)
+        self.backward: List[BaseFairseqModel] = []
+        if needs_backward or backward_path or networks.bring_backward(self.models):
+            self.backward = networks.backward_networks(self.models, backward_path, self.backward_task, cfg)
         if cfg.tokenizer is not None and "target_lang" in cfg.tokenizer:
             cfg.tokenizer.source_lang, cfg.tokenizer.target_lang = self.languages
         tokenizer = self.task.build_tokenizer(cfg.tokenizer)
@@ -100,15 +118,17 @@ class MMIDecoder:
             lists = nbest.read_nbest(self.task, nbest_file, subset, post_process, self.finish)
         else:
             lists = self._search(subset)
+        known = references or all(entry.reference is not None for entry in lists)
+        counts = reranking.bleu_counts(lists, self.tokenize) if known else None
+        if not self.backward:
+            return Scored(subset, lists, None, None, counts)
         if self.task.separators:
             limits = [self.backward_task.max_positions(), *(network.max_positions() for network in self.backward)]
             lists = [replace(entry, written=int(min(writes for _, writes in limits))) for entry in lists]
         log_q = reranking.backward_log_probs(
             lists, self.backward_task, self.backward, self.cfg, f"backward scores {subset}"
         )
-        found = reranking.features(lists, log_q, self.scores)
-        known = references or all(entry.reference is not None for entry in lists)
-        return Scored(subset, lists, log_q, found, reranking.bleu_counts(lists, self.tokenize) if known else None)
+        return Scored(subset, lists, log_q, reranking.features(lists, log_q, self.scores), counts)
 
     def _load(self, subset: str) -> None:
         try:
@@ -128,7 +148,7 @@ class MMIDecoder:
         return nbest.search(self.task, self.models, generator, self.cfg, subset, count, self.finish)
 
 
-def setup_task(cfg: Any) -> Any:
+def setup_task(cfg: DictConfig) -> "AMITranslation":
     """The task, with the languages that were given or are found in the data.
 
     Raises:
@@ -144,18 +164,26 @@ def setup_task(cfg: Any) -> Any:
         raise
 
 
-def compare(scored: Scored, weight: float, length_weight: float) -> List[Row]:
-    """The search's own best against the reranked one."""
+def compare(scored: Scored, choice: np.ndarray, name: str) -> List[Row]:
+    """The search's own best against another choice of hypotheses.
+
+    Args:
+        scored: the subset.
+        choice: index of the hypothesis of each source, shape (sources,).
+        name: what the choice is called.
+    """
     first = np.zeros(len(scored.lists), dtype=int)
-    reranked = scored.features.choose(weight, length_weight)
-    gain = scored.counts.gain_interval(first, reranked) if scored.counts is not None else None
-    return [_row(scored, "1-best", first, None), _row(scored, "reranked", reranked, gain)]
+    gain = scored.counts.gain_interval(first, choice) if scored.counts is not None else None
+    return [_row(scored, "1-best", first, None), _row(scored, name, choice, gain)]
 
 
 def _row(scored: Scored, system: str, choice: np.ndarray, gain: Optional[Tuple[float, float]]) -> Row:
     bleu = scored.counts.bleu(choice) if scored.counts is not None else None
     texts = reranking.picked(scored.lists, choice)
-    log_q = sum(scores[index] for scores, index in zip(scored.log_q, choice))
+    log_q: Optional[float] = None
+    if scored.log_q is not None:
+        total = sum(scores[index] for scores, index in zip(scored.log_q, choice))
+        log_q = float(total / sum(len(entry.sought) for entry in scored.lists))
     return Row(
         scored.name,
         len(choice),
@@ -164,7 +192,7 @@ def _row(scored: Scored, system: str, choice: np.ndarray, gain: Optional[Tuple[f
         bleu.bp if bleu else None,
         distinct_n(texts, 1),
         distinct_n(texts, 2),
-        float(log_q / sum(len(entry.sought) for entry in scored.lists)),
+        log_q,
         float(np.mean([len(entry.hypotheses[index].tokens) for entry, index in zip(scored.lists, choice)])),
         int(np.count_nonzero(choice)),
         gain,

@@ -9,11 +9,16 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from fairseq import utils
+from fairseq.data import Dictionary, FairseqDataset
 from fairseq.logging import progress_bar
+from fairseq.models import BaseFairseqModel
+from fairseq.tasks.translation import TranslationTask
+from omegaconf import DictConfig
 from torch import Tensor
 
 from fairseq_ami.data.dialogue import cut_history
 from fairseq_ami.errors import AMIError
+from fairseq_ami.types import Batch, Search
 
 _LINE = re.compile(r"([SHP])-(\d+)\t(.*)", re.DOTALL)
 
@@ -60,7 +65,7 @@ class Candidates:
         return self.source[self.context :][: self.written]
 
 
-def context_length(task: Any, source: Tensor) -> int:
+def context_length(task: TranslationTask, source: Tensor) -> int:
     """How many symbols of *source* the backward network of *task* reads instead of predicting them."""
     separators = getattr(task, "separators", ())
     return len(cut_history(source, separators[0])[0]) if separators else 0
@@ -70,14 +75,16 @@ Finish = Callable[[str], str]  # the last step from subwords to text, e.g. a det
 
 
 def to_text(
-    dictionary: Any, tokens: Tensor, post_process: Optional[str], finish: Finish, reference: bool = False
+    dictionary: Dictionary, tokens: Tensor, post_process: Optional[str], finish: Finish, reference: bool = False
 ) -> str:
     """Words of *tokens* as ``fairseq-generate`` prints them; an unknown word of a reference matches nothing."""
     ignore = {dictionary.eos(), dictionary.pad()}
     return finish(dictionary.string(tokens, post_process, escape_unk=reference, extra_symbols_to_ignore=ignore))
 
 
-def data_of(task: Any, subset: str, post_process: Optional[str], finish: Finish) -> List[Tuple[Tensor, Optional[str]]]:
+def data_of(
+    task: TranslationTask, subset: str, post_process: Optional[str], finish: Finish
+) -> List[Tuple[Tensor, Optional[str]]]:
     """Source ids and reference text of every sentence of a loaded *subset*, in data order."""
     dataset = task.dataset(subset)
     rows = []
@@ -89,7 +96,9 @@ def data_of(task: Any, subset: str, post_process: Optional[str], finish: Finish)
     return rows
 
 
-def batches(task: Any, dataset: Any, models: Sequence[Any], cfg: Any, title: str) -> Iterable[Dict[str, Any]]:
+def batches(
+    task: TranslationTask, dataset: FairseqDataset, models: Sequence[BaseFairseqModel], cfg: DictConfig, title: str
+) -> Iterable[Batch]:
     """Batches of *dataset* by tokens (``--max-tokens``, ``--batch-size``), with fairseq's progress bar.
 
     Sentences that *models* cannot read are left out: the caller looks for the gaps.
@@ -120,7 +129,13 @@ def batches(task: Any, dataset: Any, models: Sequence[Any], cfg: Any, title: str
 
 
 def search(
-    task: Any, models: Sequence[Any], generator: Any, cfg: Any, subset: str, nbest: int, finish: Finish
+    task: TranslationTask,
+    models: Sequence[BaseFairseqModel],
+    generator: Search,
+    cfg: DictConfig,
+    subset: str,
+    nbest: int,
+    finish: Finish,
 ) -> List[Candidates]:
     """The *nbest* best hypotheses of *generator* for every sentence of a loaded *subset*, in data order.
 
@@ -152,7 +167,9 @@ def search(
 # ---------------------------------------------------------------------- files of fairseq-generate
 
 
-def read_nbest(task: Any, path: str, subset: str, post_process: Optional[str], finish: Finish) -> List[Candidates]:
+def read_nbest(
+    task: TranslationTask, path: str, subset: str, post_process: Optional[str], finish: Finish
+) -> List[Candidates]:
     """The n-best lists that ``fairseq-generate`` printed for a loaded *subset*, in data order.
 
     Reads the lines S- (compared with the data), H- and P-; the others are ignored. The file must have
@@ -205,7 +222,9 @@ def _parse(path: str) -> Tuple[Dict[int, str], Dict[int, List[List[Any]]]]:
     return sources, found
 
 
-def _check_source(dictionary: Any, source: Tensor, printed: Optional[str], index: int, path: str, subset: str) -> None:
+def _check_source(
+    dictionary: Dictionary, source: Tensor, printed: Optional[str], index: int, path: str, subset: str
+) -> None:
     wanted = dictionary.string(source)
     if printed is not None and printed.split() != wanted.split():
         raise AMIError(
@@ -215,7 +234,7 @@ def _check_source(dictionary: Any, source: Tensor, printed: Optional[str], index
 
 
 def _hypothesis(
-    task: Any, path: str, index: int, row: List[Any], post_process: Optional[str], finish: Finish
+    task: TranslationTask, path: str, index: int, row: List[Any], post_process: Optional[str], finish: Finish
 ) -> Hypothesis:
     score, words, log_prob = row
     dictionary = task.target_dictionary

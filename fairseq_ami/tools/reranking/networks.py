@@ -1,18 +1,26 @@
 """Loading the networks that search, and those that score the other direction."""
 
 import ast
-from typing import Any, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple, Union
 
 import torch
 from fairseq import checkpoint_utils, utils
-from omegaconf import OmegaConf
+from fairseq.dataclass import FairseqDataclass
+from fairseq.models import BaseFairseqModel
+from omegaconf import DictConfig, OmegaConf
 
 from fairseq_ami.checkpoints import first_line, languages_of, part_of, read_checkpoint
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.paired import PairedModel
+from fairseq_ami.types import Arguments
+
+if TYPE_CHECKING:
+    from fairseq_ami.tasks.ami_translation import AMITranslation
 
 
-def load_models(paths: str, task: Any, cfg: Any, what: str = "--path") -> Tuple[List[Any], Any]:
+def load_models(
+    paths: str, task: "AMITranslation", cfg: DictConfig, what: str = "--path"
+) -> Tuple[List[BaseFairseqModel], DictConfig]:
     """Checkpoints that fit *task*, ready for decoding, and the settings that the last was trained with.
 
     Args:
@@ -55,7 +63,7 @@ def _misfit(what: str, paths: str, error: BaseException) -> AMIError:
     )
 
 
-def _check_languages(state: Any, path: str, task: Any, what: str) -> None:
+def _check_languages(state: Dict[str, Any], path: str, task: "AMITranslation", what: str) -> None:
     """A single network must translate in the task's direction; a joint dictionary would hide the mistake."""
     model = part_of(state, "model")
     wanted = [vars_of(task.cfg).get(name) for name in ("source_lang", "target_lang")]
@@ -76,12 +84,14 @@ def _check_languages(state: Any, path: str, task: Any, what: str) -> None:
         )
 
 
-def vars_of(cfg: Any) -> Dict[str, Any]:
+def vars_of(cfg: Union[Arguments, FairseqDataclass]) -> Dict[str, Any]:
     found: Any = OmegaConf.to_container(cfg) if OmegaConf.is_config(cfg) else vars(cfg)
     return found
 
 
-def backward_networks(models: List[Any], path: Optional[str], task: Any, cfg: Any) -> List[Any]:
+def backward_networks(
+    models: List[BaseFairseqModel], path: Optional[str], task: "AMITranslation", cfg: DictConfig
+) -> List[BaseFairseqModel]:
     """Q(S|T): of ``--backward-path`` if given, else the other halves of the pairs that search.
 
     Args:
@@ -96,6 +106,11 @@ def backward_networks(models: List[Any], path: Optional[str], task: Any, cfg: An
     if path:
         found, _ = load_models(path, task, cfg, "--backward-path")
         return [model.active if isinstance(model, PairedModel) else model for model in found]
-    if not models or not all(isinstance(model, PairedModel) for model in models):
+    if not bring_backward(models):
         raise AMIError("--path holds no backward network: name one with --backward-path (a pair brings its own)")
     return [model.other for model in models]
+
+
+def bring_backward(models: List[BaseFairseqModel]) -> bool:
+    """Whether *models*, those that search, are pairs and so bring backward networks."""
+    return bool(models) and all(isinstance(model, PairedModel) for model in models)

@@ -15,13 +15,17 @@ history; the backward network reads the earlier ones before T', as in training.
 """
 
 from dataclasses import dataclass
-from typing import Any, List, Sequence, Tuple
+from typing import List, Sequence, Tuple
 
 import numpy as np
 import torch
 from fairseq.data import LanguagePairDataset, ListDataset
+from fairseq.models import BaseFairseqModel
 from fairseq.sequence_scorer import SequenceScorer
+from fairseq.tasks.translation import TranslationTask
+from omegaconf import DictConfig
 from sacrebleu.metrics import BLEU
+from sacrebleu.metrics.bleu import BLEUScore
 from torch import Tensor
 
 from fairseq_ami.errors import AMIError
@@ -34,7 +38,11 @@ IMPOSSIBLE = -1e30  # instead of -inf and nan, which no weight could bring back 
 
 
 def backward_log_probs(
-    lists: Sequence[Candidates], task: Any, networks: Sequence[Any], cfg: Any, title: str
+    lists: Sequence[Candidates],
+    task: TranslationTask,
+    networks: Sequence[BaseFairseqModel],
+    cfg: DictConfig,
+    title: str,
 ) -> List[np.ndarray]:
     """log Q(S|T') of every hypothesis, summed over S and its end symbol; natural log.
 
@@ -78,7 +86,7 @@ def _read(entry: Candidates, hypothesis: Tensor, limit: int) -> Tensor:
     return torch.cat([context[max(0, len(context) + len(hypothesis) - limit) :], hypothesis])
 
 
-def _as_dataset(pairs: Sequence[Tuple[Any, Any]], task: Any) -> LanguagePairDataset:
+def _as_dataset(pairs: Sequence[Tuple[Tensor, Tensor]], task: TranslationTask) -> LanguagePairDataset:
     hypotheses, sources = zip(*pairs)
     sizes = [np.array([len(tokens) for tokens in side]) for side in (hypotheses, sources)]
     return LanguagePairDataset(
@@ -161,7 +169,7 @@ class BleuCounts:
     counts: np.ndarray
     signature: str
 
-    def bleu(self, choice: np.ndarray) -> Any:
+    def bleu(self, choice: np.ndarray) -> BLEUScore:
         """sacreBLEU's corpus score when source i gets hypothesis choice[i]."""
         return _bleu(self._chosen(choice).sum(axis=0))
 
@@ -183,7 +191,7 @@ class BleuCounts:
         return self.counts[np.arange(len(choice)), choice]
 
 
-def _bleu(counts: np.ndarray) -> Any:
+def _bleu(counts: np.ndarray) -> BLEUScore:
     total = counts.tolist()
     return BLEU.compute_bleu(total[2:6], total[6:], total[0], total[1], smooth_method="exp")
 

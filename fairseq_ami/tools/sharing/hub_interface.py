@@ -3,18 +3,24 @@
 import copy
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Union, cast
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence, Union, cast
 
 import torch
 from fairseq import hub_utils, utils
 from fairseq.data import LanguagePairDataset, encoders
+from fairseq.models import BaseFairseqModel
 from fairseq.sequence_scorer import SequenceScorer
+from omegaconf import DictConfig
 from torch import Tensor
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.policy import Policy
 from fairseq_ami.generation.rollout import SamplerSettings, roll_out
 from fairseq_ami.models.paired import DIRECTIONS, PairedModel
+from fairseq_ami.types import Arguments, Batch
+
+if TYPE_CHECKING:
+    from fairseq_ami.tasks.ami_translation import AMITranslation
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
         AMIError: a model that is not a pair.
     """
 
-    def __init__(self, cfg: Any, task: Any, models: Sequence[Any]):
+    def __init__(self, cfg: DictConfig, task: "AMITranslation", models: Sequence[BaseFairseqModel]):
         if not all(isinstance(model, PairedModel) for model in models):
             raise AMIError("this interface is for pairs of networks (ami_transformer, ami_lstm)")
         super().__init__(cfg, task, models)
@@ -109,7 +115,9 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
             hypotheses = self.generate(tokens, beam, verbose, **kwargs) if tokens else []
             return [self.decode(best[0]["tokens"]) for best in hypotheses]
 
-    def backtranslate(self, sentences: Union[str, Sequence[str]], beam: int = 5, **kwargs: Any) -> Any:
+    def backtranslate(
+        self, sentences: Union[str, Sequence[str]], beam: int = 5, **kwargs: Any
+    ) -> Union[str, List[str]]:
         """:meth:`translate` with the backward network Q(S|T)."""
         return self.translate(sentences, beam=beam, direction="backward", **kwargs)
 
@@ -125,7 +133,7 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
     # ------------------------------------------------------------------ scores
 
     @torch.no_grad()
-    def score(  # type: ignore[override]
+    def score(
         self,
         sources: Union[str, Sequence[str]],
         targets: Union[str, Sequence[str]],
@@ -167,7 +175,7 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
         finally:
             self.tokenizer, self.src_dict = here
 
-    def _pair_batches(self, sources: List[Tensor], targets: List[Tensor]) -> Iterator[Dict[str, Any]]:
+    def _pair_batches(self, sources: List[Tensor], targets: List[Tensor]) -> Iterator[Batch]:
         if not sources:
             return
         dataset = LanguagePairDataset(
@@ -199,7 +207,7 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
     # ------------------------------------------------------------------ samples
 
     @torch.no_grad()
-    def sample(  # type: ignore[override]
+    def sample(
         self,
         sentences: Union[str, Sequence[str]],
         num_samples: int = 1,
@@ -254,7 +262,7 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
             raise AMIError("sample: num_samples >= 1, temperature > 0, topk >= 0 and 0 < topp <= 1 are needed")
 
 
-def _swapped_tokenizer(cfg: Any) -> Any:
+def _swapped_tokenizer(cfg: Optional[Arguments]) -> Any:
     """The tokenizer of the other direction; one without languages serves both."""
     if cfg is None or "source_lang" not in cfg:
         return encoders.build_tokenizer(cfg)

@@ -11,7 +11,7 @@ from dataclasses import fields
 from typing import Any, Dict, Optional, Type
 
 from fairseq.dataclass.configs import FairseqConfig
-from fairseq.models import ARCH_CONFIG_REGISTRY, MODEL_REGISTRY
+from fairseq.models import ARCH_CONFIG_REGISTRY, MODEL_REGISTRY, BaseFairseqModel
 from fairseq.models.transformer import transformer_legacy
 from fairseq.tasks.translation import TranslationConfig
 from omegaconf import OmegaConf
@@ -106,7 +106,7 @@ def pair_state(state: Dict[str, Any], path: str) -> Dict[str, Any]:
     return _checkpoint(state, cfg, dict(state["model"]))
 
 
-def registered_name(cls: Any) -> str:
+def registered_name(cls: Type[BaseFairseqModel]) -> str:
     """fairseq's name of a model class."""
     return next(name for name, value in MODEL_REGISTRY.items() if value is cls)
 

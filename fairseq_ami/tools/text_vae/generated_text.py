@@ -5,9 +5,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Callable, Dict, Iterable, Iterator, Optional, Sequence, Tuple
 
 import torch
+from fairseq.data import Dictionary
 
 from fairseq_ami.choices import JUDGED_DECODINGS
+from fairseq_ami.data.sentences import SentenceDataset
 from fairseq_ami.generation.latent_decoding import generate
+from fairseq_ami.models.text_vae import TextVAE
 from fairseq_ami.random_streams import Stream, normal, stream_keys
 from fairseq_ami.tools.text_vae.ngram_lm import KenLM, NGramError, NGramModel, Perplexity, write_sentences
 from fairseq_ami.types import Progress
@@ -124,13 +127,13 @@ class _Count:
             yield sentence
 
 
-def dataset_sentences(dataset: Any, dictionary: Any) -> Iterator[str]:
+def dataset_sentences(dataset: SentenceDataset, dictionary: Dictionary) -> Iterator[str]:
     """The sentences of a :class:`fairseq_ami.data.sentences.SentenceDataset` as the dictionary's words."""
     return (dictionary.string(dataset[index]["target"].tolist()) for index in range(len(dataset)))
 
 
 def sentences_from_prior(
-    model: Any, decoding: str, count: int, max_len: int, seed: int, progress: Progress
+    model: TextVAE, decoding: str, count: int, max_len: int, seed: int, progress: Progress
 ) -> Iterator[str]:
     """Sentences for z from the standard normal prior; a language model has no z and only starts anew each time.
 

@@ -2,14 +2,15 @@
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Optional, Union
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fairseq_ami.data.sentences import batches_by_length, check_lengths
+from fairseq_ami.data.sentences import SentenceDataset, batches_by_length, check_lengths
 from fairseq_ami.metrics.latent import active_units, aggregate, critic_bounds, log_mean_exp, standard_normal_log_prob
+from fairseq_ami.models.text_vae import TextVAE
 from fairseq_ami.modules import DiagonalGaussian
 from fairseq_ami.random_streams import Stream, normal, stream_keys
 from fairseq_ami.types import Progress
@@ -72,13 +73,13 @@ class TextVAEMetrics:
         return {name: _plain(value) for name, value in asdict(self).items()}
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Union[int, float, None]) -> Union[int, float, str, None]:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @torch.no_grad()
 def measure(
-    model: Any, dataset: Any, settings: Settings, progress: Progress = lambda items, what: items
+    model: TextVAE, dataset: SentenceDataset, settings: Settings, progress: Progress = lambda items, what: items
 ) -> TextVAEMetrics:
     """Measure *model* on *dataset*; of each sentence only its posterior and one z are kept.
 
@@ -118,20 +119,20 @@ def _perplexity(total: float, tokens: int) -> float:
     return math.exp(nats) if nats < 700 else math.inf
 
 
-def _all(dataset: Any) -> np.ndarray:
+def _all(dataset: SentenceDataset) -> np.ndarray:
     return np.arange(len(dataset))
 
 
-def _device(model: Any) -> torch.device:
+def _device(model: TextVAE) -> torch.device:
     return next(model.parameters()).device
 
 
-def _collate(model: Any, dataset: Any, batch: Any) -> Dict[str, Tensor]:
+def _collate(model: TextVAE, dataset: SentenceDataset, batch: np.ndarray) -> Dict[str, Tensor]:
     found = dataset.collater([dataset[int(index)] for index in batch])
     return {name: found[name].to(_device(model)) for name in ("id", "target")}
 
 
-def _tokens(model: Any, dataset: Any, batch: Any) -> Tensor:
+def _tokens(model: TextVAE, dataset: SentenceDataset, batch: np.ndarray) -> Tensor:
     return _collate(model, dataset, batch)["target"]
 
 
@@ -150,7 +151,7 @@ class _Gathered:
 
 
 @torch.no_grad()
-def _first_pass(model: Any, dataset: Any, settings: Settings, progress: Progress) -> _Gathered:
+def _first_pass(model: TextVAE, dataset: SentenceDataset, settings: Settings, progress: Progress) -> _Gathered:
     """One posterior, one z and one likelihood a sentence."""
     mean = torch.empty(len(dataset), model.latent_dim, device=_device(model))
     log_variance, z = torch.empty_like(mean), torch.empty_like(mean)
@@ -199,7 +200,7 @@ def _information(gathered: _Gathered) -> Dict[str, float]:
 
 @torch.no_grad()
 def importance_weighted(
-    model: Any, dataset: Any, posterior: DiagonalGaussian, settings: Settings, progress: Progress
+    model: TextVAE, dataset: SentenceDataset, posterior: DiagonalGaussian, settings: Settings, progress: Progress
 ) -> float:
     """Importance-weighted bound on log p(x), summed over the set.
 
@@ -217,7 +218,7 @@ def importance_weighted(
 
 
 def _log_weights(
-    model: Any, batch: Dict[str, Tensor], posterior: DiagonalGaussian, settings: Settings
+    model: TextVAE, batch: Dict[str, Tensor], posterior: DiagonalGaussian, settings: Settings
 ) -> Iterator[Tensor]:
     """log p(x|z) + log p(z) - log q(z|x) of a batch, shape (batch, some of the samples) each time."""
     tokens, count = batch["target"], len(batch["target"])

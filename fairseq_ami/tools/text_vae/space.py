@@ -2,16 +2,17 @@
 
 import logging
 from dataclasses import dataclass
-from typing import Any, Callable, Iterable, List, Sequence
+from typing import Callable, Dict, Iterable, List, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from fairseq.data import ListDataset
+from fairseq.data import Dictionary, ListDataset
 from torch import Tensor
 
 from fairseq_ami.data.sentences import SentenceDataset, batches_by_length
 from fairseq_ami.errors import AMIError
+from fairseq_ami.models.text_vae import TextVAE
 from fairseq_ami.modules import DiagonalGaussian
 from fairseq_ami.types import Progress
 
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 _ROWS = 10_000
 
 
-def read_sentences(lines: Sequence[str], dictionary: Any, longest: int, where: str) -> SentenceDataset:
+def read_sentences(lines: Sequence[str], dictionary: Dictionary, longest: int, where: str) -> SentenceDataset:
     """Tokenised sentences as the model reads them; words that it does not know become ``<unk>``, with a warning.
 
     Args:
@@ -35,7 +36,7 @@ def read_sentences(lines: Sequence[str], dictionary: Any, longest: int, where: s
     if not lines:
         raise AMIError(f"{where}: there is no sentence")
     found: List[Tensor] = []
-    unknown: dict = {}
+    unknown: Dict[str, None] = {}
     for number, line in enumerate(lines, 1):
         words = line.split()
         place = f"{where}, line {number}" if len(lines) > 1 else where
@@ -56,7 +57,7 @@ def read_sentences(lines: Sequence[str], dictionary: Any, longest: int, where: s
 
 @torch.no_grad()
 def posteriors(
-    model: Any, dataset: SentenceDataset, max_tokens: int, progress: Progress = lambda items, what: items
+    model: TextVAE, dataset: SentenceDataset, max_tokens: int, progress: Progress = lambda items, what: items
 ) -> DiagonalGaussian:
     """q(z|x) of every sentence, in their order, on the CPU.
 

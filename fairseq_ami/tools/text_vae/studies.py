@@ -9,6 +9,7 @@ from torch import Tensor
 from fairseq_ami.data.sentences import SentenceDataset, check_lengths
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.latent_decoding import DecodingOptions, generate
+from fairseq_ami.models.text_vae import TextVAE
 from fairseq_ami.modules import DiagonalGaussian
 from fairseq_ami.random_streams import Stream, normal, stream_keys
 from fairseq_ami.tools.text_vae.space import interpolate, nearest, posteriors, read_sentences
@@ -30,7 +31,7 @@ class LatentStudies:
         progress: called with batches and what is being done, returns the batches; for a progress bar.
     """
 
-    model: Any
+    model: TextVAE
     max_len: int
     method: str = "greedy"
     options: DecodingOptions = DecodingOptions()

@@ -2,14 +2,16 @@
 
 import math
 import random
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import scipy.stats
 from nltk import FreqDist
 from nltk import ngrams as nltk_ngrams
 
 from fairseq_ami.metrics import distinct_n
-from fairseq_ami.metrics.diversity import count_ngrams, entropy, repeated_ngrams
+from fairseq_ami.metrics.diversity import count_ngrams, entropy, expectation_adjusted_distinct, repeated_ngrams
 
 # words: a b a | a b c | (none) -> a b a a b c; pairs: ab ba | ab bc
 TEXTS = ["a b a", "a b c", ""]
@@ -89,3 +91,34 @@ def test_entropy_does_not_depend_on_the_order_of_the_counts():
 )
 def test_repeated(text, n, expected):
     assert repeated_ngrams(text.split(), n) == expected
+
+
+# ---------------------------------------------------------------------- expectation-adjusted distinct
+
+
+@pytest.mark.parametrize(
+    "distinct, total, vocabulary", [(1, 2, 2), (3, 9, 7), (5, 5, 5), (1, 4, 1), (700, 90000, 8000)]
+)
+def test_ead_is_the_closed_form(distinct, total, vocabulary):
+    """N / (V (1 - ((V - 1) / V)^C)) in exact fractions."""
+    expected = distinct / (vocabulary * (1 - Fraction(vocabulary - 1, vocabulary) ** total))
+    assert expectation_adjusted_distinct(distinct, total, vocabulary) == pytest.approx(float(expected), rel=1e-12)
+
+
+def test_ead_of_words_drawn_uniformly_is_about_one():
+    """Its denominator is what such words have: 2000 draws of 30 words from 40, standard error 0.001."""
+    words = np.random.default_rng(0).integers(40, size=(2000, 30))
+    distinct = np.array([len(set(row)) for row in words.tolist()])
+    found = expectation_adjusted_distinct(distinct, np.full(2000, 30), 40)
+    assert found.mean() == pytest.approx(1, abs=0.004)
+
+
+def test_ead_of_a_vast_vocabulary_is_dist_1():
+    """No word is drawn twice then; the plain power of the formula would have lost its digits."""
+    assert expectation_adjusted_distinct(300, 400, 10**15) == pytest.approx(300 / 400, rel=1e-9)
+
+
+def test_ead_without_words():
+    assert expectation_adjusted_distinct(np.array([0, 1]), np.array([0, 2]), 2).tolist() == [0.0, 1 / 1.5]
+    with pytest.raises(ValueError, match="at least one word, not 0"):
+        expectation_adjusted_distinct(1, 1, 0)

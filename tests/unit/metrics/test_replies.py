@@ -3,21 +3,26 @@
 import math
 import pickle
 import random
+import re
 import runpy
 import sys
 from pathlib import Path
+from statistics import mean, stdev
 
 import numpy as np
 import pytest
 import sacrebleu
 import scipy.stats
-from sacrebleu.metrics import BLEU
+from sacrebleu.metrics import BLEU, CHRF, TER
+from sacrebleu.significance import PairedTest
 
+from fairseq_ami.errors import AMIError
 from fairseq_ami.metrics.diversity import count_ngrams, distinct_n, entropy
 from fairseq_ami.metrics.replies import ReplyStatistics
 from fairseq_ami.metrics.word_vectors import WordVectors
-from fairseq_ami.tools.replies import comparison
-from fairseq_ami.tools.replies.comparison import compare, draw_times, ngram_matrix
+from fairseq_ami.tools.replies import resampling
+from fairseq_ami.tools.replies.comparison import compare as compare_runs
+from fairseq_ami.tools.replies.resampling import System, Texts, draw_times, ngram_matrix
 
 VECTORS = WordVectors({"x": 0, "y": 1}, np.eye(2), "by hand")
 WORDS = [f"w{number}" for number in range(30)]
@@ -42,6 +47,11 @@ EXPECTED = {
     "copy_1": (6 + 0 + 0 + 2) / 9,
     "copy_2": (1 + 0 + 0 + 1) / 6,  # xy; xz
 }
+
+
+def compare(systems, *args, **options):
+    """Of systems with one run each."""
+    return compare_runs({name: {None: texts} for name, texts in systems.items()}, *args, **options)
 
 
 def random_texts(seed, count, longest=12):
@@ -93,8 +103,12 @@ def test_compare_agrees_with_the_statistics_and_the_plain_functions(rows):
     replies, references, sources = zip(*rows)
     found = compare({"a": replies}, references, sources, RANDOM_VECTORS, draws=0).systems["a"]
     expected = gathered(rows).result()
-    assert values(found) == pytest.approx({name: expected[name] for name in found.figures}, rel=1e-12)
-    assert set(expected) == {"replies", "empty", *found.figures}
+    figures = values(found)
+    words, vocabulary = " ".join(replies).split(), len(set(" ".join(references).split()))
+    ead = len(set(words)) / (vocabulary * (1 - ((vocabulary - 1) / vocabulary) ** len(words)))
+    assert figures.pop("ead") == pytest.approx(ead, rel=1e-12)
+    assert figures == pytest.approx({name: expected[name] for name in figures}, rel=1e-12)
+    assert set(expected) == {"replies", "empty", *figures}
     assert found.empty == expected["empty"] == sum(not text for text in replies)
     assert found.figures["dist_2"].value == distinct_n(replies, 2)
     assert found.figures["ent_4"].value == pytest.approx(entropy(count_ngrams(replies, 4).values()), rel=1e-12)
@@ -104,7 +118,7 @@ def test_what_is_not_asked_for_is_absent():
     statistics = ReplyStatistics()
     statistics.add(["a"], ["b"])
     found = compare({"a": ["a"]}, ["b"], draws=0)
-    assert set(statistics.result()) - {"replies", "empty"} == set(found.systems["a"].figures)
+    assert set(statistics.result()) - {"replies", "empty"} == set(found.systems["a"].figures) - {"ead"}
     assert not {"average", "copy_1"} & set(found.systems["a"].figures)
     assert found.systems["a"].unknown is None and found.vectors is None
 
@@ -150,13 +164,18 @@ def test_what_cannot_be_merged():
 @pytest.mark.parametrize("at_once", [1, 50])
 def test_every_draw_is_that_of_the_resampled_texts(rows, monkeypatch, at_once):
     """The resampled figures are those of a corpus in which the replies really stand several times."""
-    monkeypatch.setattr(comparison, "DRAWS_AT_ONCE", at_once)
+    monkeypatch.setattr(resampling, "DRAWS_AT_ONCE", at_once)
     times = np.concatenate(list(draw_times(len(rows), 3, seed=5)))
     assert times.shape == (3, len(rows)) and (times.sum(axis=1) == len(rows)).all()
-    words = [[text.split() for text in texts] for texts in zip(*rows)]
-    found = comparison._System(*words, RANDOM_VECTORS, "13a").figures(times)
+    replies, references, sources = zip(*rows)
+    found = System(replies, Texts(references, sources, RANDOM_VECTORS, 30, ["chrf", "ter"])).figures(times)
     for draw, counts in enumerate(times):
-        expected = gathered([row for row, count in zip(rows, counts) for _ in range(count)]).result()
+        drawn = [row for row, count in zip(rows, counts) for _ in range(count)]
+        expected = gathered(drawn).result()
+        texts, refs, _ = zip(*drawn)
+        expected["chrf"] = sacrebleu.corpus_chrf(texts, [refs]).score
+        expected["ter"] = sacrebleu.corpus_ter(texts, [refs]).score
+        expected["ead"] = len(set(" ".join(texts).split())) / (30 * (1 - (29 / 30) ** len(" ".join(texts).split())))
         assert {name: column[draw] for name, column in found.items()} == pytest.approx(
             {name: expected[name] for name in found}, rel=1e-11
         )
@@ -189,27 +208,90 @@ def test_gains_are_paired_and_the_seed_decides():
     gain = found.systems["longer"].gains["length"]
     assert (gain.value, gain.low, gain.high) == pytest.approx((1, 1, 1))
     assert found.systems["longer"].figures["length"].high - found.systems["longer"].figures["length"].low > 0.5
-    assert found.systems["first"].gains == {} and found.systems["first"].bleu_p is None
+    assert found.systems["first"].gains == {} and found.systems["first"].p == {}
     assert compare(systems, first, draws=100) == found
     assert compare(systems, first, draws=100, seed=2) != found
 
 
 def test_p_value_is_sacrebleus():
     references, systems = random_texts(1, 80), {"one": random_texts(2, 80), "two": random_texts(3, 80)}
-    test = sacrebleu.significance.PairedTest(
-        list(systems.items()), {"BLEU": BLEU(force=True)}, [references], test_type="bs", n_samples=150
-    )
-    signatures, results = test()
-    found = compare(systems, references, draws=150)
-    assert found.systems["two"].bleu_p == results["BLEU"][1].p_value
-    assert found.signature == str(signatures["BLEU"]) and "bs:150" in found.signature
+    metrics = {"BLEU": BLEU(force=True), "chrF": CHRF(), "TER": TER()}
+    signatures, results = PairedTest(list(systems.items()), metrics, [references], "ar", n_samples=150)()
+    found = compare(systems, references, draws=0, trials=150, metrics=["chrf", "ter"])
+    assert list(found.signatures) == ["bleu", "chrf", "ter"]
+    for name, title in {"bleu": "BLEU", "chrf": "chrF2", "ter": "TER"}.items():
+        assert found.systems["two"].p[name] == results[title][1].p_value
+        assert found.signatures[name] == str(signatures[title]) and "ar:150" in found.signatures[name]
+        assert found.systems["two"].figures[name].value == pytest.approx(results[title][1].score)
+        assert found.systems["two"].p_holm[name] == found.systems["two"].p[name]  # a single comparison
 
 
 def test_no_draws_no_intervals(rows):
     replies, references, _ = zip(*rows)
     found = compare({"a": replies, "b": references}, references, draws=0)
-    assert found.systems["b"].bleu_p is None and found.systems["b"].gains["bleu"].low is None
-    assert found.signature.startswith("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp")
+    assert found.systems["b"].p == {} == found.systems["b"].p_holm and found.systems["b"].gains["bleu"].low is None
+    assert found.signatures["bleu"].startswith("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp")
+
+
+# ---------------------------------------------------------------------- seeds and several systems
+
+
+def test_several_seeds_are_one_row():
+    """Mean and standard deviation over the seeds; the order in which runs are named does not matter."""
+    references = random_texts(0, 40)
+    runs = {seed: random_texts(seed, 40) for seed in (3, 1, 2)}
+    first = {seed: random_texts(10 + seed, 40) for seed in (1, 2, 3)}
+    found = compare_runs({"first": first, "a": runs}, references, draws=50, trials=40)
+    report = found.systems["a"]
+    assert report.seeds == [1, 2, 3]
+    for name in ("bleu", "dist_2", "ent_4", "length", "ead"):
+        single = [values(compare({"a": runs[seed]}, references, draws=0).systems["a"])[name] for seed in (1, 2, 3)]
+        assert report.by_seed[name] == single
+        assert report.figures[name].value == pytest.approx(mean(single), rel=1e-12)
+        assert report.figures[name].deviation == pytest.approx(stdev(single), rel=1e-12)
+        gain = report.figures[name].value - found.systems["first"].figures[name].value
+        assert report.gains[name].value == pytest.approx(gain, rel=1e-12)
+    joined = [("first", sum((first[seed] for seed in (1, 2, 3)), [])), ("a", sum((runs[s] for s in (1, 2, 3)), []))]
+    _, results = PairedTest(joined, {"BLEU": BLEU(force=True)}, [references * 3], "ar", n_samples=40)()
+    assert report.p["bleu"] == results["BLEU"][1].p_value
+    assert compare_runs({"first": first, "a": dict(sorted(runs.items()))}, references, draws=50, trials=40) == found
+
+
+def test_one_seed_has_no_deviation():
+    found = compare_runs({"a": {7: ["x y"]}}, ["x"], draws=0).systems["a"]
+    assert found.seeds == [7] and found.figures["bleu"].deviation is None
+
+
+def test_each_figure_is_adjusted_for_all_systems():
+    """Holm's method by hand, of two comparisons: twice the smaller p-value, and the larger one, never below it."""
+    references = random_texts(1, 30)
+    systems = {"base": random_texts(2, 30), "near": random_texts(2, 29) + ["w1 w2"], "far": random_texts(3, 30, 30)}
+    found = compare(systems, references, draws=0, trials=100)
+    near, far = found.systems["near"], found.systems["far"]
+    assert set(near.p) == set(near.figures) == set(near.p_holm) and far.p["length"] == 1 / 101
+    for name in near.p:
+        low, high = sorted((near.p[name], far.p[name]))
+        adjusted = [min(1, 2 * low), max(min(1, 2 * low), high)]
+        assert sorted((near.p_holm[name], far.p_holm[name])) == pytest.approx(adjusted)
+
+
+@pytest.mark.parametrize(
+    "seeds, message",
+    [((1, 4), "seeds of b: 1 4; of a: 1 2. The test pairs"), ((1,), "of b: 1; of a: 1 2"), ((None,), "of b: without")],
+)
+def test_runs_without_partners(seeds, message):
+    systems = {"a": {1: ["x"], 2: ["y"]}, "b": {seed: ["x"] for seed in seeds}}
+    with pytest.raises(AMIError, match=re.escape(message)):
+        compare_runs(systems, ["x"], trials=10)
+    assert compare_runs(systems, ["x"], draws=5).systems["b"].seeds == list(seeds)  # no test, no partners
+
+
+def test_the_vocabulary_is_that_of_the_references_or_given():
+    found = compare({"a": ["x y x"], "b": ["x y z"]}, ["x y"], draws=0)
+    assert found.vocabulary == 2 and [report.words for report in found.systems.values()] == [2, 3]
+    assert compare({"a": [""]}, [""], draws=0).vocabulary == 1
+    ead = compare({"a": ["x y x"]}, ["x y"], draws=0, vocabulary=10).systems["a"].figures["ead"].value
+    assert ead == pytest.approx(2 / (10 * (1 - 0.9**3)))
 
 
 def test_ngram_matrix_by_hand():
