@@ -273,7 +273,7 @@ def test_activation_checkpointing(game, player):
 @pytest.mark.parametrize("game", [("ami_lstm", {}), ("ami_hred", {})], indirect=True)
 @pytest.mark.parametrize("player", ["forward", "backward", "noise"])
 def test_other_networks(game, player):
-    """The same over BiLSTMs, whose noise falls on the decoder's first states, and HREDs, on what their decoder reads."""
+    """Over BiLSTMs the noise falls on the decoder's first states, over HREDs on what their decoder reads."""
     exact = game[3]()
     if player == "forward":
         loss = forward_loss(exact, True)
