@@ -9,7 +9,8 @@ def ami(model, **kwargs):
     """A pair of networks: translate, backtranslate, score, sample.
 
     Args:
-        model: a folder or ``.tar.gz`` of ``fairseq-ami export --pair``, or a checkpoint of a training run.
+        model: a folder or ``.tar.gz`` of ``fairseq-ami export --pair``, a checkpoint of a training run, or the name of
+            a registered network.
         kwargs: as ``fairseq_ami.hub.from_pretrained`` takes them.
     """
     return _hub.from_pretrained(model, **kwargs)

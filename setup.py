@@ -31,7 +31,10 @@ INSTALL_REQUIRES = [
     "scipy",
 ]
 VECTORS = ["gensim>=4"]  # trains word vectors for `fairseq-ami metrics`
-TEST = ["pytest", "nltk", *VECTORS]
+CTRANSLATE2 = ["ctranslate2>=4.8"]  # `fairseq-ami export --format ctranslate2`, and its folders as engines
+HUGGINGFACE = ["transformers>=5"]  # `fairseq-ami export --format huggingface`
+REWARDS = ["fastchrf"]  # the chrF of rewards and of `rerank --mbr`, fifteen times as fast
+TEST = ["pytest", "nltk", *VECTORS, *CTRANSLATE2, *REWARDS]
 PLOT = ["matplotlib"]
 BROWSER = ["playwright"]  # drives an installed Chromium in tests/browser
 DEMO = ["matplotlib", "tensorboardX"]
@@ -58,11 +61,14 @@ setup(
     extras_require={
         "test": TEST,
         "vectors": VECTORS,
+        "ctranslate2": CTRANSLATE2,
+        "huggingface": HUGGINGFACE,
+        "rewards": REWARDS,
         "plot": PLOT,
         "browser": BROWSER,
         "demo": DEMO,
         "lint": LINT,
-        "dev": sorted({*TEST, *PLOT, *DEMO, *LINT}),
+        "dev": sorted({*TEST, *HUGGINGFACE, *PLOT, *DEMO, *LINT}),
     },
     entry_points={"console_scripts": ["fairseq-ami = fairseq_ami.cli:main"]},
     classifiers=[

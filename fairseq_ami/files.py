@@ -60,3 +60,12 @@ def write_text(path: str, text: str) -> None:
     """
     with whole(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as out:
         out.write(text)
+
+
+def like_other_files(folder: str) -> None:
+    """Give all files below *folder* the permissions of a new file; some libraries write files for their owner alone."""
+    mask = os.umask(0)
+    os.umask(mask)
+    for where, _, names in os.walk(folder):
+        for name in names:
+            os.chmod(os.path.join(where, name), 0o666 & ~mask)

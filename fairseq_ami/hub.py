@@ -1,7 +1,7 @@
 """Loading a trained pair from Python and ``torch.hub``; what can be done with it stands in ``hub_interface.py``."""
 
 import os
-from typing import Any
+from typing import Any, Dict, Tuple
 
 from fairseq import hub_utils
 
@@ -9,9 +9,11 @@ from fairseq_ami.checkpoints import part_of, read_checkpoint
 from fairseq_ami.errors import AMIError
 from fairseq_ami.tools.sharing.archives import unpacked
 from fairseq_ami.tools.sharing.hub_interface import AMIHubInterface, Score
-from fairseq_ami.tools.sharing.states import languages, pair_class
+from fairseq_ami.tools.sharing.register import located
+from fairseq_ami.tools.sharing.states import check_translates, is_pair, languages, languages_of_task, pair_class
+from fairseq_ami.tools.sharing.text_interface import TextInterface
 
-__all__ = ["AMIHubInterface", "Score", "from_pretrained"]
+__all__ = ["AMIHubInterface", "Score", "TextInterface", "any_network", "from_pretrained"]
 
 
 def from_pretrained(
@@ -20,7 +22,8 @@ def from_pretrained(
     """Load a pair.
 
     Args:
-        model_name_or_path: an exported folder or ``.tar.gz``, or a checkpoint file of a training run.
+        model_name_or_path: an exported folder or ``.tar.gz``, a checkpoint file of a training run, or the name of a
+            network in the register (``tools/sharing/register.json``).
         checkpoint_file: name of the checkpoint in the folder.
         data_name_or_path: folder of the dictionaries; by default the exported folder, or for a single file
             the data that it was trained on.
@@ -30,24 +33,43 @@ def from_pretrained(
     Raises:
         AMIError: missing or damaged files, or a checkpoint that is not of a pair.
     """
-    path = str(model_name_or_path)
-    if not os.path.exists(path):
-        raise AMIError(f"there is no model {path}")
+    loaded, _ = _load(str(model_name_or_path), checkpoint_file, data_name_or_path, kwargs, pairs_only=True)
+    return AMIHubInterface(loaded["args"], loaded["task"], loaded["models"])
+
+
+def any_network(
+    model_name_or_path: str, checkpoint_file: str = "model.pt", data_name_or_path: str = ".", **kwargs: Any
+) -> TextInterface:
+    """Load a pair, or a single translation network of fairseq; the arguments are those of :func:`from_pretrained`.
+
+    Raises:
+        AMIError: missing or damaged files, or a checkpoint that does not translate.
+    """
+    loaded, pair = _load(str(model_name_or_path), checkpoint_file, data_name_or_path, kwargs, pairs_only=False)
+    return (AMIHubInterface if pair else TextInterface)(loaded["args"], loaded["task"], loaded["models"])
+
+
+def _load(path: str, checkpoint_file: str, data: str, kwargs: Dict[str, Any], pairs_only: bool) -> Tuple[Any, bool]:
+    """What fairseq's ``from_pretrained`` gives, and whether it is of a pair."""
+    path = located(path)
     if path.endswith(".pt"):
         path, checkpoint_file = os.path.split(os.path.abspath(path))
     path = unpacked(path)
     for name in checkpoint_file.split(os.pathsep):
-        state = read_checkpoint(os.path.join(path, name), "model", lazily=True)
-        pair_class(state, os.path.join(path, name))
+        file = os.path.join(path, name)
+        state = read_checkpoint(file, "model", lazily=True)
+        pair = pairs_only or is_pair(state)
+        (pair_class if pair else check_translates)(state, file)
     task = part_of(state, "task")
-    data = data_name_or_path
     if data == "." and task.get("data") and task["data"] != ".":
         data = os.path.abspath(task["data"].split(os.pathsep)[0])  # a training run's own checkpoint
     folder = os.path.join(path, data)
-    for key, language in zip(("source_lang", "target_lang"), languages(state, "forward")):
+    names = languages(state, "forward") if pair else languages_of_task(task, folder, file)
+    for key, language in zip(("source_lang", "target_lang"), names):
         kwargs.setdefault(key, language)  # fairseq stores languages that it inferred as None
     for language in (kwargs["source_lang"], kwargs["target_lang"]):
         if not os.path.isfile(os.path.join(folder, f"dict.{language}.txt")):
-            raise AMIError(f"there is no dict.{language}.txt in {folder}: pass data_name_or_path=FOLDER")
-    loaded = hub_utils.from_pretrained(path, checkpoint_file, os.path.abspath(folder), **kwargs)
-    return AMIHubInterface(loaded["args"], loaded["task"], loaded["models"])
+            raise AMIError(
+                f"there is no dict.{language}.txt in {folder}: pass data_name_or_path=FOLDER (--data FOLDER)"
+            )
+    return hub_utils.from_pretrained(path, checkpoint_file, os.path.abspath(folder), **kwargs), pair

@@ -19,6 +19,7 @@ class Stream(IntEnum):
     TOKENS = 0  # words of T'
     NOISE = 1  # latent noise of T'
     SEARCH_NOISE = 2  # latent noise of a search (--latent-noise-draws)
+    UNLABELLED = 3  # which sentences without references come with a pair
     RECONSTRUCTED_WORDS = 10
     INTERPOLATED_WORDS = 11
     VAE_POSTERIOR = 101  # training of a text VAE: z ~ q(z|x)

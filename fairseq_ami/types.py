@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]  # (items, what is done) -> the items, with a bar
+Weights = List[Tensor]  # of a network, in the order of its parameters
+UNLABELLED = "unlabelled_"  # begins the names of what sentences without references leave in a log
 Log = Dict[str, Any]  # sums to log: numbers, or tensors of shape ()
 Arguments = Union[Namespace, DictConfig]  # settings of a model or of a search, from argparse or from hydra
 Network = FairseqEncoderDecoderModel  # one of a pair: fairseq's Transformer or its LSTM
@@ -66,8 +68,10 @@ class Batch(TypedDict):
         nsentences: number of sentences.
         ntokens: number of target tokens.
         net_input: what the network reads.
-        target: what it writes, shape (batch, target length), padded.
+        target: what it writes, shape (batch, target length), padded; None of sentences without references.
         reverse: in dialogue the batch of the backward network.
+        unlabelled: a batch of sentences without references, which comes along.
+        spare: of such a batch: it stands in for one without sentences, and counts for nothing.
         context: in a reverse batch what is read before each sentence, shape (batch, context length).
         source_limit: in a reverse batch the most symbols of context and sentence together.
     """
@@ -78,6 +82,8 @@ class Batch(TypedDict):
     net_input: NetInput
     target: Tensor
     reverse: NotRequired["Batch"]
+    unlabelled: NotRequired["Batch"]
+    spare: NotRequired[bool]
     context: NotRequired[Tensor]
     source_limit: NotRequired[int]
 

@@ -29,12 +29,12 @@ for split in train val test_2016_flickr; do for lang in en de; do
   [ -s "$TEXT/$split.$lang" ] || whole "$TEXT/$split.$lang" segment "$TEXT/$split.tok.$lang"
 done; done
 
-if [ ! -s "$BIN/dict.en.txt" ] || [ ! -s "$BIN/test.en-de.de.idx" ]; then
+if [ ! -s "$WHOLE/dict.en.txt" ] || [ ! -s "$WHOLE/test.en-de.de.idx" ]; then
   dictionaries=(--joined-dictionary)
   [ -z "$CHECKPOINTS" ] || dictionaries=(--srcdict "$CHECKPOINTS/dict.txt" --tgtdict "$CHECKPOINTS/dict.txt")
-  rm -rf "$BIN"
+  rm -rf "$WHOLE"
   fairseq-preprocess -s en -t de --trainpref "$TEXT/train" --validpref "$TEXT/val" --testpref "$TEXT/test_2016_flickr" \
-    "${dictionaries[@]}" --destdir "$BIN.tmp" --workers 1
-  mv "$BIN.tmp" "$BIN"
+    "${dictionaries[@]}" --destdir "$WHOLE.tmp" --workers 1
+  mv "$WHOLE.tmp" "$WHOLE"
 fi
-echo "binary data: $BIN"
+echo "binary data: $WHOLE"

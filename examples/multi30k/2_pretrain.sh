@@ -15,7 +15,7 @@ network() {  # options of the networks of ARCH
     echo "--arch lstm --encoder-bidirectional --encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 256 --decoder-embed-dim 256"
     echo "--encoder-hidden-size 256 --decoder-hidden-size 256 --decoder-out-embed-dim 256 --clip-norm 1"
   else
-    echo "--arch transformer --encoder-layers 4 --decoder-layers 4 --encoder-embed-dim 128 --decoder-embed-dim 128"
+    echo "--arch transformer --encoder-layers $LAYERS --decoder-layers $LAYERS --encoder-embed-dim 128 --decoder-embed-dim 128"
     echo "--encoder-ffn-embed-dim 256 --decoder-ffn-embed-dim 256 --encoder-attention-heads 4 --decoder-attention-heads 4"
     echo "--encoder-normalize-before --decoder-normalize-before"
   fi
@@ -24,7 +24,7 @@ network() {  # options of the networks of ARCH
 maximum_likelihood() {  # source, target, folder, further options
   local src=$1 tgt=$2 folder=$3; shift 3
   # shellcheck disable=SC2046
-  fairseq-train "$BIN" --user-dir "$USER_DIR" --task translation -s "$src" -t "$tgt" $(network) \
+  fairseq-train "$PRETRAIN_BIN" --user-dir "$USER_DIR" --task translation -s "$src" -t "$tgt" $(network) \
     --share-all-embeddings --dropout 0.3 \
     --criterion label_smoothed_cross_entropy --label-smoothing 0.1 --optimizer adam --adam-betas '(0.9, 0.98)' \
     --max-tokens 4096 --seed "$SEED" --save-dir "$folder" --no-epoch-checkpoints --num-workers 1 --log-format simple "$@" < /dev/null

@@ -17,6 +17,8 @@ NOISE_UPDATES=${NOISE_UPDATES:-40}
 MAX_UPDATE=${MAX_UPDATE:-1040}
 OBJECTIVE=${OBJECTIVE:-ami}          # ami, mmi, mmi-fixed, mle
 EXTRA=${EXTRA:-}                     # further options of fairseq-train
+HALF=${HALF:-}                       # a or b: networks trained on this half of the text play on the other one (halves.sh)
+LAYERS=${LAYERS:-4}                  # of the encoder, and of the decoder, of a Transformer that is trained here
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 
 case $ARCH in
@@ -26,7 +28,19 @@ case $ARCH in
 esac
 # shellcheck disable=SC2034  # read by the scripts
 TEXT=$WORK/text
-BIN=$WORK/bin
+WHOLE=$WORK/bin
+BIN=$WHOLE                           # what is played on
+PRETRAIN_BIN=$WHOLE                  # what the networks are trained on before
+if [ -n "$HALF" ]; then
+  case $HALF in
+    a) OTHER=b ;;
+    b) OTHER=a ;;
+    *) stop "HALF=$HALF: choose a or b" ;;
+  esac
+  [ -z "$CHECKPOINTS" ] || stop "CHECKPOINTS were trained on the whole text: leave it empty with HALF"
+  # shellcheck disable=SC2034  # read by 2_pretrain.sh
+  PRETRAIN_BIN=$WORK/halves/$HALF BIN=$WORK/halves/$OTHER KIND=$KIND$HALF$SEED.
+fi
 RUN=${RUN:-$WORK/$KIND$SRC-$TGT.$OBJECTIVE.$SEED}
 USER_DIR=$(fairseq-ami user-dir)
 mkdir -p "$WORK"

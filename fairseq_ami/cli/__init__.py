@@ -21,7 +21,8 @@ PROG = "fairseq-ami"
 # Verb -> its line in --help. The lines stand here so that only the options of the chosen verb are imported.
 VERBS = {
     "user-dir": "print the folder to give to --user-dir",
-    "export": "write a plain fairseq checkpoint, or a self-contained folder, from a trained pair",
+    "translate": "translate text with a pair or a single network: n-best lists, samples, reranking, scores",
+    "export": "write a trained network for fairseq, CTranslate2 or Hugging Face transformers",
     "average": "average the parameters of several checkpoints",
     "bound": "VIM bounds and real-minus-synthetic gaps of trained pairs",
     "dialog-prepare": "training data of dialogues: histories and replies, tokenised and binarised",
@@ -30,6 +31,7 @@ VERBS = {
     "human-eval": "blind pairs of replies for human judges, and their wins, losses, ties and agreement",
     "compare": "histories with the replies of all systems, side by side",
     "rerank": "rerank an n-best list by forward score, backward score and length, or by minimum Bayes risk",
+    "reward-ceiling": "what a reward could give: which of a source's samples it would pick, beside beam search",
     "vae-eval": "likelihood, latent metrics and perplexities of generated text of text VAEs",
     "vae-sample": "text from a text VAE: prior samples, reconstructions, interpolations, nearest neighbours",
     "plot": "figures: metrics of training logs, posterior means of a text VAE",

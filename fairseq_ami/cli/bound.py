@@ -81,12 +81,14 @@ def load_pair(path: str, task: "AMITranslation") -> PairedModel:
     """A paired model in eval mode.
 
     Raises:
-        AMIError: unreadable, or not a pair.
+        AMIError: unreadable, not a pair, or a pair without a backward network.
     """
     read_checkpoint(path, "--path", lazily=True)
     models, _ = checkpoint_utils.load_model_ensemble([path], task=task)
     if not isinstance(models[0], PairedModel) or models[0].direction != "forward":
         raise AMIError(f"{path} is no pair of networks in the direction of -s and -t")
+    if models[0].backward_model is None:
+        raise AMIError(f"{path} has no backward network, whose bound this is: it was trained without one")
     return models[0].eval()
 
 

@@ -1,4 +1,4 @@
-"""Write one network of a pair as a plain fairseq checkpoint, or what `from_pretrained` needs as a folder or archive."""
+"""Write one network of a pair for fairseq, CTranslate2 or transformers, or both as `from_pretrained` needs them."""
 
 import argparse
 import logging
@@ -20,6 +20,8 @@ def run(args: argparse.Namespace) -> int:
         bpe_codes=args.bpe_codes,
         tokenizer=args.tokenizer,
         overwrite=args.overwrite,
+        format=args.format,
+        quantization=args.quantization,
     )
     print(written)
     return 0

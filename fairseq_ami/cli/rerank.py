@@ -5,9 +5,7 @@ Takes the search options of fairseq-generate.
 
 import argparse
 import json
-import logging
 import os
-import sys
 import warnings
 from dataclasses import asdict, dataclass
 from typing import Any, Dict, List, Optional, Tuple
@@ -19,11 +17,14 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from omegaconf import DictConfig
 
 import fairseq_ami
+from fairseq_ami.cli.messages import show_progress
 from fairseq_ami.cli.options.rerank import TASKS
 from fairseq_ami.data.dialogue import CONTEXT, HISTORY, LAST, REPLY
 from fairseq_ami.errors import AMIError
 from fairseq_ami.files import check_writable, write_text
 from fairseq_ami.plugin import register
+from fairseq_ami.tools.formats.ctranslate2_writer import NAME as CTRANSLATE2
+from fairseq_ami.tools.reranking.ctranslate2_decoder import CTranslate2Decoder
 from fairseq_ami.tools.reranking.decoder import MMIDecoder, Row, Scored, compare
 from fairseq_ami.tools.reranking.mbr import choose_by_risk
 from fairseq_ami.tools.reranking.scores import Tuned, picked, tune
@@ -34,7 +35,8 @@ def run(args: argparse.Namespace) -> int:
     check_arguments(args)
     register()
     show_progress()
-    decoder = MMIDecoder(configuration(args), args.backward_path, args.scores, args.bleu_tokenize, args.mbr is None)
+    decoder_class = CTranslate2Decoder if args.engine == CTRANSLATE2 else MMIDecoder
+    decoder = decoder_class(configuration(args), args.backward_path, args.scores, args.bleu_tokenize, args.mbr is None)
     if args.mbr is None:
         done, choices, found = by_information(args, decoder)
     else:
@@ -71,14 +73,6 @@ def by_information(args: argparse.Namespace, decoder: MMIDecoder) -> Tuple[List[
     if not done or (args.gen_subset, args.nbest_file) != (args.tune_subset, args.tune_nbest_file):
         done.append(decoder.score(args.gen_subset, args.nbest_file))
     return done, [scored.features.choose(found.weight, found.length_weight) for scored in done], found
-
-
-def show_progress() -> None:
-    """fairseq's messages in fairseq's form, on stderr: stdout is for the table."""
-    form = "%(asctime)s | %(levelname)s | %(name)s | %(message)s"
-    level = os.environ.get("LOGLEVEL", "INFO").upper()
-    logging.basicConfig(format=form, datefmt="%Y-%m-%d %H:%M:%S", level=level, stream=sys.stderr, force=True)
-    logging.getLogger("hydra").setLevel(logging.WARNING)
 
 
 def check_arguments(args: argparse.Namespace) -> None:
@@ -165,11 +159,13 @@ def how_chosen(args: argparse.Namespace, found: Found) -> List[str]:
 
 def as_json(args: argparse.Namespace, rows: List[Row], found: Found, signature: Optional[str]) -> Dict[str, Any]:
     """The same as plain data, with the whole grid."""
-    names = "path backward_path gen_subset tune_subset nbest_file tune_nbest_file scores beam nbest lenpen sampling mbr"
+    names = "engine path backward_path gen_subset tune_subset nbest_file tune_nbest_file scores beam nbest lenpen"
     grid = found.tuned.grid if found.tuned else ()
     return {
         "version": fairseq_ami.__version__,
-        "settings": {name: getattr(args, name) for name in [*names.split(), "latent_noise_draws", "seed"]},
+        "settings": {
+            name: getattr(args, name) for name in [*names.split(), "sampling", "mbr", "latent_noise_draws", "seed"]
+        },
         "lambda": found.weight,
         "length_weight": found.length_weight,
         "tuned": found.tuned is not None,

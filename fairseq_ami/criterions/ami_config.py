@@ -16,7 +16,7 @@ class AMIMinimaxConfig(FairseqDataclass):
         default="ami",
         metadata={
             "help": "the game: ami is the paper's minimax; in mmi both networks maximise the mutual information; "
-            "mmi-fixed freezes the backward network; mle is maximum likelihood"
+            "mmi-fixed freezes the backward network; reward learns from --reward alone; mle is maximum likelihood"
         },
     )
     label_smoothing: float = field(
@@ -50,6 +50,45 @@ class AMIMinimaxConfig(FairseqDataclass):
         metadata={
             "help": "weight of InfoMax-GAN's regulariser: the backward network ascends it on real T, the others get it "
             "as a reward for T' (needs --infomax-dim; InfoMax-GAN: 0.2)"
+        },
+    )
+    reward: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "what samples are rewarded for, as name=weight,...: log-q, chrf, bleu (of the sentence, as "
+            "fractions), infomax, constant, or a function of your own as module:function (default: log-q)"
+        },
+    )
+    reward_post_process: Optional[str] = field(
+        default="@@ ",
+        metadata={"help": "how subwords are undone before a reward reads text: '@@ ', sentencepiece, ..."},
+    )
+    reward_length: ChoiceEnum(["as-is", "neutral"]) = field(
+        default="as-is",
+        metadata={"help": "neutral takes off what is linear in the length of a source's samples (running regression)"},
+    )
+    anchor_weight: float = field(
+        default=0.0,
+        metadata={
+            "help": "reward for staying near the forward network P0 at the start of the game: the weight of "
+            "(log P0(T'|S) - log P(T'|S)) / |T'|"
+        },
+    )
+    policy_loss: ChoiceEnum(["reinforce", "minimum-risk"]) = field(
+        default="reinforce",
+        metadata={"help": "score function with a baseline, or expected reward over the samples (Shen et al., 2016)"},
+    )
+    risk_alpha: float = field(
+        default=0.005, metadata={"help": "sharpness of the samples' probabilities under --policy-loss minimum-risk"}
+    )
+    unlabelled_weight: float = field(
+        default=1.0, metadata={"help": "weight of the sentences of --unlabelled, in both phases that use them"}
+    )
+    unlabelled_backward: ChoiceEnum(["cooperative", "off"]) = field(
+        default="cooperative",
+        metadata={
+            "help": "what the backward network learns from (S, T') of --unlabelled: cooperative, log Q(S|T') as in "
+            "back-translation; off, nothing. It never learns to distrust them: no real pair would contradict it"
         },
     )
     sampler: ChoiceEnum(["ancestral", "teacher-forced"]) = field(

@@ -1,7 +1,7 @@
 """The games that ``ami_minimax`` can play, as data: a new objective is one more row of :data:`GAMES`."""
 
 from dataclasses import dataclass
-from typing import Dict, FrozenSet, Tuple
+from typing import Dict, FrozenSet, Optional, Tuple
 
 
 @dataclass(frozen=True)
@@ -10,7 +10,8 @@ class Game:
 
     Attributes:
         players: the networks that learn.
-        rewards: what the forward network and the noise are rewarded for; without one no T' is drawn in training.
+        rewards: what the forward network and the noise are rewarded for, unless ``--reward`` says otherwise.
+            Empty: it must say so. None: no T' is drawn in training.
         real_weight: weight of log Q(S|T) in the backward phase, unless ``--real-weight`` says otherwise.
         fake_weight: weight of the sampled pairs there, unless ``--adversarial-weight`` does.
         adversarial: the backward network learns to distrust sampled pairs (equation 13). Otherwise it
@@ -20,12 +21,17 @@ class Game:
     """
 
     players: FrozenSet[str]
-    rewards: Tuple[str, ...] = ()
+    rewards: Optional[Tuple[str, ...]] = None
     real_weight: float = 1.0
     fake_weight: float = 0.0
     adversarial: bool = False
     multiplier: bool = False
     box: bool = False
+
+    @property
+    def samples(self) -> bool:
+        """Whether T' is drawn in training."""
+        return self.rewards is not None
 
     @property
     def noise(self) -> bool:
@@ -39,5 +45,6 @@ GAMES: Dict[str, Game] = {
     ),
     "mmi": Game(frozenset({"forward", "backward"}), ("log-q",), 0.0, 1.0),
     "mmi-fixed": Game(frozenset({"forward"}), ("log-q",)),
+    "reward": Game(frozenset({"forward"}), ()),
     "mle": Game(frozenset({"forward", "backward"})),
 }

@@ -1,36 +1,48 @@
 """``ami_minimax``: the objective of each phase of the game (AMI equations 4, 10 to 13, 15, 20)."""
 
-from typing import Callable, Dict, FrozenSet, List, Optional, Tuple
+import logging
+from typing import Callable, Dict, FrozenSet, List, Optional, Tuple, Union
 
 import torch
 from fairseq.criterions import FairseqCriterion, register_criterion
 from torch import Tensor
 
+from fairseq_ami.criterions.ami_checks import check_model, check_settings, reward_weights
 from fairseq_ami.criterions.ami_config import AMIMinimaxConfig
 from fairseq_ami.criterions.ami_games import GAMES
 from fairseq_ami.criterions.ami_infomax import sentence_information
 from fairseq_ami.criterions.ami_report import log_metrics
-from fairseq_ami.criterions.ami_turn import Step, Turn, word_counts
+from fairseq_ami.criterions.ami_rewards import CosineMultiplier, Rewards
+from fairseq_ami.criterions.ami_turn import Step, Turn
 from fairseq_ami.criterions.ami_validation import evaluate_pair
 from fairseq_ami.data import reverse_sample
-from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.policy import Policy
-from fairseq_ami.generation.rollout import Rollout, SamplerSettings, backward_log_likelihood, roll_out, sample_sums
+from fairseq_ami.generation.rollout import (
+    Rollout,
+    SamplerSettings,
+    backward_log_likelihood,
+    roll_out,
+    sample_sums,
+    score_samples,
+)
 from fairseq_ami.models.paired import PairedModel
-from fairseq_ami.modules import dropout_off
+from fairseq_ami.modules import weights_replaced
 from fairseq_ami.objectives import (
     advantages,
-    average_word,
-    cosine_multiplier,
     fake_loss,
+    first_of_its_kind,
     label_smoothed_nll,
+    minimum_risk_loss,
     policy_loss,
+    within_source,
+    without_length,
 )
 from fairseq_ami.schedules import PRETRAIN
-from fairseq_ami.types import Batch, Log, PairTask
+from fairseq_ami.types import UNLABELLED, Batch, Log, PairTask, Weights
 
-Weights = List[Tensor]
+logger = logging.getLogger(__name__)
 
+SOURCES_SHOWN = 3  # of a batch whose samples are asked for
 MIN_REWARD_STD = 0.01  # nats, per token or per sentence as the reward is
 
 
@@ -46,13 +58,13 @@ class AMIMinimax(FairseqCriterion):
         super().__init__(task)
         self.cfg = cfg
         self.game = GAMES[str(cfg.objective)]
-        self._check()
+        check_settings(cfg, self.game, bool(getattr(task.cfg, "unlabelled", None)))
         target = task.target_dictionary
         self.pad, self.eos = target.pad(), target.eos()
         self.not_words = (target.pad(), target.eos(), target.bos())
-        separators = getattr(task, "separators", ())
-        self.word_counts = word_counts(target, (*self.not_words, *separators)) if cfg.center_cosine else None
-        banned = (target.pad(), target.bos(), *separators)
+        self.multiplier = CosineMultiplier(task, self.not_words, cfg.center_cosine)
+        self.rewards = Rewards(reward_weights(cfg, self.game), cfg, task, self.multiplier, self.pad, self.not_words)
+        banned = (target.pad(), target.bos(), *getattr(task, "separators", ()))
         policy = Policy(banned, cfg.sample_temperature, cfg.sample_topk, cfg.sample_topp)
         self.sampling = SamplerSettings(
             policy, str(cfg.sampler), cfg.num_samples, cfg.sample_max_len_a, cfg.sample_max_len_b, cfg.seed,
@@ -67,50 +79,13 @@ class AMIMinimax(FairseqCriterion):
             "backward": self._backward_phase,
         }
 
-    def _check(self) -> None:
-        cfg, game = self.cfg, self.game
-        if cfg.num_samples < 1:
-            raise AMIError("--num-samples must be at least 1")
-        if str(cfg.baseline) == "leave-one-out" and cfg.num_samples < 2 and game.rewards:
-            raise AMIError(
-                "--baseline leave-one-out compares the samples of a source with one another: pass --num-samples 2 or "
-                "more, or --baseline running-mean"
-            )
-        if cfg.sample_temperature <= 0 or not 0 < cfg.sample_topp <= 1 or cfg.sample_topk < 0:
-            raise AMIError("--sample-temperature must be positive, --sample-topp in (0, 1], --sample-topk 0 or more")
-        if str(cfg.sampler) == "teacher-forced" and (cfg.sample_topk or cfg.sample_topp < 1):
-            raise AMIError("--sample-topk and --sample-topp belong to --sampler ancestral")
-        self._check_parts()
-
-    def _check_parts(self) -> None:
-        """Refuse what is asked of a part that this game does not have: it would have no effect."""
-        cfg, game = self.cfg, self.game
-        critic_sees_samples = bool(game.rewards) and "backward" in game.players
-        without_effect = {
-            "--cosine-multiplier backward": not game.multiplier and str(cfg.cosine_multiplier) == "backward",
-            "--fake-loss": not game.adversarial and str(cfg.fake_loss) != str(AMIMinimaxConfig.fake_loss),
-            "--real-weight": cfg.real_weight is not None and "backward" not in game.players,
-            "--adversarial-weight": cfg.adversarial_weight is not None and not critic_sees_samples,
-            "--infomax-weight": cfg.infomax_weight != 0 and not critic_sees_samples,
-        }
-        for flag in (flag for flag, holds in without_effect.items() if holds):
-            raise AMIError(f"{flag} has no effect with --objective {cfg.objective}: leave it out")
-
     def check_model(self, model: PairedModel) -> None:
         """Refuse settings that *model* has no part for, before the first update.
 
         Raises:
             AMIError: with what to pass.
         """
-        cfg = self.cfg
-        if cfg.infomax_weight and model.infomax is None:
-            raise AMIError("--infomax-weight needs the heads of the backward network: pass --infomax-dim as well")
-        alike = str(cfg.sampler) == "teacher-forced" and not self._noise(model)
-        if alike and self.game.rewards and str(cfg.baseline) == "leave-one-out":
-            raise AMIError(
-                "--sampler teacher-forced without latent noise draws the same T' every time, and --baseline "
-                "leave-one-out would leave no reward at all: pass --baseline running-mean"
-            )
+        check_model(self.cfg, self.game, self.game.samples and self.rewards.need_backward, model)
 
     @property
     def players(self) -> FrozenSet[str]:
@@ -139,7 +114,7 @@ class AMIMinimax(FairseqCriterion):
         }
         if step is None:
             sampling = None if self.cfg.no_valid_bound else self.sampling
-            loss, size = evaluate_pair(model, sample, reverse, sampling, self._multiplier, common, log)
+            loss, size = evaluate_pair(model, sample, reverse, sampling, self.multiplier, common, log)
         else:
             loss, size = self.phases[step.phase](Turn(model, sample, reverse, step, log))
         log.update(loss=loss.detach(), sample_size=size)
@@ -149,16 +124,19 @@ class AMIMinimax(FairseqCriterion):
 
     def _pretrain_phase(self, turn: Turn) -> Tuple[Tensor, int]:
         loss = self._likelihood(turn, "forward")
-        loss = loss + self._likelihood(turn, "backward")
+        if turn.model.backward_model is not None:
+            loss = loss + self._likelihood(turn, "backward")
         return loss + self._infomax_term(turn), turn.batch["ntokens"]
 
     def _forward_phase(self, turn: Turn) -> Tuple[Tensor, int]:
         """w_mle log P(T|S) + E[(K r - b) log P(T'|S)] (equations 12 and 20)."""
         loss = self.cfg.mle_weight * self._likelihood(turn, "forward")
-        if self.game.rewards and self.cfg.policy_weight != 0:
+        if self.game.samples and self.cfg.policy_weight != 0:
             use_multiplier = self.game.multiplier and str(self.cfg.cosine_multiplier) == "both"
             term, _ = self._policy_term(turn, use_multiplier)
             loss = loss + self.cfg.policy_weight * term
+            rewarded = self._unlabelled(turn, lambda other: self._policy_term(other, use_multiplier=False)[0])
+            loss = loss + self.cfg.policy_weight * rewarded
         return loss, turn.batch["ntokens"]
 
     def _noise_phase(self, turn: Turn) -> Tuple[Tensor, int]:
@@ -175,13 +153,26 @@ class AMIMinimax(FairseqCriterion):
         if self.real_weight != 0:
             loss = loss + self.real_weight * self._likelihood(turn, "backward")
         if self.fake_weight != 0:
-            with torch.no_grad():
-                noise = self._noise(turn.model)
-                rollout = roll_out(turn.model, turn.batch, self.sampling, turn.step.update, noise, score=False)
-            loss = loss + self.fake_weight * self._fake_term(turn, rollout)
+            loss = loss + self.fake_weight * self._fake_term(turn, self.game.adversarial)
+        if str(self.cfg.unlabelled_backward) == "cooperative":
+            loss = loss + self._unlabelled(turn, lambda other: self._fake_term(other, adversarial=False))
         return loss, turn.reverse["ntokens"]
 
     # ------------------------------------------------------------------ terms
+
+    def _unlabelled(self, turn: Turn, term: Callable[[Turn], Tensor]) -> Union[Tensor, float]:
+        """*term* of the sentences without references, weighed against the tokens of the pairs; 0 without any.
+
+        Its sums are logged under names of their own. A spare sentence counts for nothing.
+        """
+        batch = turn.batch.get("unlabelled")
+        if batch is None or turn.step.unlabelled is None:
+            return 0.0
+        counts = 0 if batch.get("spare") else 1
+        log: Log = {}
+        value = term(Turn(turn.model, batch, reverse_sample(batch, self.pad, self.eos), turn.step.unlabelled, log))
+        turn.log.update({UNLABELLED + name: counts * number for name, number in log.items()})
+        return counts * self.cfg.unlabelled_weight * value
 
     def _likelihood(self, turn: Turn, direction: str) -> Tensor:
         """Label-smoothed negative log-likelihood of real pairs under one of the networks, summed."""
@@ -196,24 +187,41 @@ class AMIMinimax(FairseqCriterion):
         return loss
 
     def _policy_term(self, turn: Turn, use_multiplier: bool) -> Tuple[Tensor, Rollout]:
-        """Score-function term, summed over sources, averaged over the samples of each."""
-        model, reverse = turn.model, turn.reverse
-        rollout = roll_out(model, turn.batch, self.sampling, turn.step.update, self._noise(model), score=True)
-        with torch.no_grad(), dropout_off(model.backward_model):
-            log_q = backward_log_likelihood(model, rollout.samples.tokens, reverse, self.pad)
-            log_q = log_q.view(turn.size, -1, log_q.size(1)).sum(2)  # (batch, k)
-            lengths = reverse["target"].ne(self.pad).sum(1, keepdim=True)
-            rewards = log_q / lengths
-            multiplier = self._multiplier(model, turn.batch, rollout).view_as(rewards)
-            if use_multiplier:
-                rewards = multiplier * rewards
-            if self.cfg.infomax_weight:
-                rewards = rewards + self.cfg.infomax_weight * self._infomax_reward(turn, rollout)
-            if str(self.cfg.reward_per) == "sentence":  # equation 12's; InfoMax-GAN's part keeps its weight beside it
-                rewards = lengths * rewards
-        self._log_rewards(turn, rewards, log_q, multiplier)
+        """The loss of the rewards, summed over sources, averaged over the samples of each."""
+        rollout = roll_out(turn.model, turn.batch, self.sampling, turn.step.update, self._noise(turn.model), score=True)
+        plain, parts = self.rewards(turn, rollout, use_multiplier)
+        rewards = self._shaped(turn, rollout, plain)
+        self._log_rewards(turn, rewards)
         turn.log.update(sample_sums(rollout, turn.batch, self.sampling))
-        return policy_loss(rollout.log_prob, self._advantages(turn, rewards)).sum(), rollout
+        advantage = self._advantages(turn, rewards)
+        if turn.step.shown is not None:
+            told = {"reward": rewards, **parts, "advantage": advantage}
+            turn.step.shown.extend(self.rewards.shown(turn, rollout, told, SOURCES_SHOWN - len(turn.step.shown)))
+        if str(self.cfg.policy_loss) == "reinforce":
+            return policy_loss(rollout.log_prob, advantage).sum(), rollout
+        distinct = first_of_its_kind(rollout.samples.tokens, self.sampling.num_samples)
+        return minimum_risk_loss(rollout.log_prob, advantage, self.cfg.risk_alpha, distinct).sum(), rollout
+
+    @torch.no_grad()
+    def _shaped(self, turn: Turn, rollout: Rollout, rewards: Tensor) -> Tensor:
+        """The rewards with the anchor, and without what is linear in length."""
+        lengths = rollout.samples.tokens.ne(self.pad).sum(1).view_as(rewards)
+        if turn.step.anchor is not None:
+            rewards = rewards + self.cfg.anchor_weight * self._anchor(turn, rollout, lengths)
+        if str(self.cfg.reward_length) == "as-is":
+            return rewards
+        centred = within_source(lengths.double())
+        product = (centred * within_source(rewards.double())).sum()
+        turn.log.update(length_product=product, length_square=centred.pow(2).sum())
+        return rewards if turn.step.length_slope is None else without_length(rewards, lengths, turn.step.length_slope)
+
+    def _anchor(self, turn: Turn, rollout: Rollout, lengths: Tensor) -> Tensor:
+        """(log P0(T'|S) - log P(T'|S)) / |T'|, P0 being the forward network at the start of the game."""
+        with weights_replaced(turn.model.trained_by("forward"), turn.step.anchor):
+            start = score_samples(turn.model, turn.batch, rollout.samples, self.sampling)
+        difference = (start - rollout.log_prob.detach()) / lengths
+        turn.log.update(anchor_divergence=-difference.sum())
+        return difference
 
     def _infomax_term(self, turn: Turn) -> Tensor:
         """InfoMax-GAN's bound on real T: nats per word, weighed against log Q(S|T) per token of S."""
@@ -224,22 +232,17 @@ class AMIMinimax(FairseqCriterion):
         turn.log.update(infomax_real_sum=sums.detach().sum(), infomax_real_words=words.sum())
         return -self.cfg.infomax_weight * turn.reverse["ntokens"] * sums.sum() / words.sum().clamp(min=1)
 
-    def _infomax_reward(self, turn: Turn, rollout: Rollout) -> Tensor:
-        """The same of T', nats per word of each sample, shape (batch, k). Samples of one source are alike: only those
-        of different sources are contrasted."""
-        tokens, k = rollout.samples.tokens, self.sampling.num_samples
-        found = [sentence_information(turn.model, tokens[j::k], self.pad, self.not_words) for j in range(k)]
-        sums, words = (torch.stack(parts, 1) for parts in zip(*found))
-        turn.log.update(infomax_fake_sum=sums.sum(), infomax_fake_words=words.sum())
-        return sums / words.clamp(min=1)
-
     def _advantages(self, turn: Turn, rewards: Tensor) -> Tensor:
         """Baseline and scale. Statistics of earlier updates only: an update without those that it needs
         gathers them and learns nothing, instead of coupling the samples of a batch."""
         step, running = turn.step, str(self.cfg.baseline) == "running-mean"
-        if running and step.reward_mean is None:
+        no_slope = str(self.cfg.reward_length) == "neutral" and step.length_slope is None
+        if no_slope or (running and step.reward_mean is None):
             return torch.zeros_like(rewards)
-        found = advantages(rewards, step.reward_mean if running else None)
+        if str(self.cfg.policy_loss) == "minimum-risk":
+            found = within_source(rewards)  # the same for the gradient, and small numbers
+        else:
+            found = advantages(rewards, step.reward_mean if running else None)
         turn.log.update(advantage_sum=found.double().sum(), advantage_square=found.double().pow(2).sum())
         kind = str(self.cfg.reward_scale)
         if kind == "none":
@@ -248,43 +251,36 @@ class AMIMinimax(FairseqCriterion):
         # rewards that hardly differ tell nothing: no large scale for them
         return torch.zeros_like(rewards) if scale is None else found / max(scale, MIN_REWARD_STD)
 
-    def _fake_term(self, turn: Turn, rollout: Rollout) -> Tensor:
+    def _fake_term(self, turn: Turn, adversarial: bool) -> Tensor:
         """What the backward network learns from sampled pairs, summed over sources, averaged over samples."""
         k, reverse = self.sampling.num_samples, turn.reverse
+        with torch.no_grad():
+            noise = self._noise(turn.model)
+            rollout = roll_out(turn.model, turn.batch, self.sampling, turn.step.update, noise, score=False)
         log_q = backward_log_likelihood(turn.model, rollout.samples.tokens, reverse, self.pad)
-        if self.game.adversarial:
+        if adversarial:
             mask = reverse["target"].ne(self.pad).repeat_interleave(k, 0)
             terms = fake_loss(log_q, mask, str(self.cfg.fake_loss), self.cfg.fake_margin)
             if str(self.cfg.cosine_multiplier) != "none":
-                terms = self._multiplier(turn.model, turn.batch, rollout) * terms
+                terms = self.multiplier(turn.model, turn.batch, rollout) * terms
         else:  # it maximises the same bound as the forward network
             terms = -log_q.sum(1)
         turn.log.update(backward_nll_fake=-log_q.detach().sum(), backward_nll_fake_tokens=k * reverse["ntokens"])
         turn.log.update(sample_sums(rollout, turn.batch, self.sampling))
         return terms.view(-1, k).mean(1).sum()
 
-    def _multiplier(self, model: PairedModel, batch: Batch, rollout: Rollout) -> Tensor:
-        """K(T') of each sample with the forward network's target embeddings, shape (batch * k,)."""
-        tokens = rollout.samples.tokens
-        k = tokens.size(0) // batch["target"].size(0)
-        embedding = model.forward_model.decoder.embed_tokens.weight
-        center = None if self.word_counts is None else average_word(embedding, self.word_counts)
-        return cosine_multiplier(batch["target"].repeat_interleave(k, 0), tokens, embedding, self.not_words, center)
-
     def _noise(self, model: PairedModel) -> bool:
         return model.latent_noise is not None and self.game.noise
 
     # ------------------------------------------------------------------ logging
 
-    def _log_rewards(self, turn: Turn, rewards: Tensor, log_q: Tensor, multiplier: Tensor) -> None:
+    def _log_rewards(self, turn: Turn, rewards: Tensor) -> None:
         total = rewards.double()
         turn.log.update(
             reward_count=rewards.numel(),
             **{f"rewards_of_{turn.step.phase}": 1},
             reward_sum=total.sum(),
             reward_square=total.pow(2).sum(),
-            multiplier_sum=multiplier.sum(),
-            log_q_sum=log_q.sum(),
             baseline_sum=(turn.step.reward_mean or 0.0) * rewards.numel(),
         )
 

@@ -1,14 +1,14 @@
 """One turn of the game: a batch in one phase, with what the terms need to know and what they leave for the logs."""
 
 from dataclasses import dataclass, field
-from typing import Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import torch
 from fairseq.data import Dictionary
 from torch import Tensor
 
 from fairseq_ami.models.paired import PairedModel
-from fairseq_ami.types import Batch, Log
+from fairseq_ami.types import Batch, Log, Weights
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,10 @@ class Step:
         reward_mean: running mean of this phase's rewards, None before the first.
         reward_std: their running standard deviation, None before the first.
         advantage_std: running standard deviation of what the baseline leaves of them, None before the first.
+        length_slope: reward per symbol of a sample, of a running regression; None before the first.
+        anchor: weights of the forward network at the start of the game; None without an anchor.
+        unlabelled: the same of sentences without references; None where there are none.
+        shown: receives a few sources with their samples and rewards; None where nobody looks.
     """
 
     phase: str
@@ -28,6 +32,10 @@ class Step:
     reward_mean: Optional[float] = None
     reward_std: Optional[float] = None
     advantage_std: Optional[float] = None
+    length_slope: Optional[float] = None
+    anchor: Optional[Weights] = None
+    unlabelled: Optional["Step"] = None
+    shown: Optional[List[Dict[str, Any]]] = None
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,9 @@
 """Validation of both networks: likelihoods on real pairs, and the VIM bound on sampled ones."""
 
-import contextlib
 from dataclasses import replace
-from typing import Callable, Iterator, List, Optional, Sequence, Tuple
+from typing import Callable, List, Optional, Tuple
 
 from torch import Tensor
-from torch.nn import Parameter
 
 from fairseq_ami.generation.policy import Policy
 from fairseq_ami.generation.rollout import (
@@ -16,25 +14,9 @@ from fairseq_ami.generation.rollout import (
     sample_sums,
 )
 from fairseq_ami.models.paired import PairedModel
+from fairseq_ami.modules import weights_replaced
 from fairseq_ami.random_streams import VALIDATION_UPDATE
 from fairseq_ami.types import Batch, Log
-
-
-@contextlib.contextmanager
-def weights_replaced(parameters: Sequence[Parameter], weights: Sequence[Tensor]) -> Iterator[None]:
-    """Let a network compute with *weights* in the place of *parameters* inside the block.
-
-    Raises:
-        ValueError: they are not as many.
-    """
-    saved = [parameter.data for parameter in parameters]
-    try:
-        for parameter, weight in zip(parameters, weights, strict=True):
-            parameter.data = weight.to(parameter.dtype)
-        yield
-    finally:
-        for parameter, data in zip(parameters, saved):
-            parameter.data = data
 
 
 def evaluate_pair(
@@ -51,7 +33,7 @@ def evaluate_pair(
     T' is drawn from P(.|S) without latent noise, one sample a source.
 
     Args:
-        model: the pair, in eval mode.
+        model: the pair, in eval mode. Without a backward network there is the forward one's likelihood only.
         sample, reverse: the batch in both directions.
         sampling: None leaves the bound out.
         multiplier: K(T') of a rollout.
@@ -64,6 +46,8 @@ def evaluate_pair(
     """
     nll = -model.log_likelihood(model.forward_model, sample["net_input"], sample["target"]).sum()
     log["valid_nll"] = nll
+    if model.backward_model is None:
+        return nll, sample["ntokens"]
     real = model.log_likelihood(model.backward_model, reverse["net_input"], reverse["target"])
     log["backward_nll_real"] = -real.sum()
     log["backward_nll_real_tokens"] = reverse["ntokens"]

@@ -22,7 +22,7 @@ from fairseq.data.data_utils import collate_tokens
 from fairseq.tokenizer import tokenize_line
 from torch import Tensor
 
-from fairseq_ami.data.reverse import as_source
+from fairseq_ami.data.reverse import as_source, empty_sentences
 from fairseq_ami.types import Batch
 
 logger = logging.getLogger(__name__)
@@ -106,7 +106,9 @@ def reverse_dialogue(batch: Batch, separator: int, pad: int, eos: int, limits: T
     contexts, whole = zip(*(cut_history(history, separator) for history in histories))
     last = [utterance[: limits[1]] for utterance in whole]
     context = collate_tokens(contexts, pad, left_pad=True)
-    src_tokens, src_lengths = as_source(batch["target"], pad, context, limits[0])
+    target = batch["target"]
+    reply = empty_sentences(batch, eos) if target is None else target
+    src_tokens, src_lengths = as_source(reply, pad, context, limits[0])
     return {
         "id": batch["id"],
         "nsentences": batch["nsentences"],
@@ -209,7 +211,7 @@ class DialogueDataset(LanguagePairDataset):
     def collater(self, samples: List[Dict[str, Any]], pad_to_length: Optional[Dict[str, int]] = None) -> Dict[str, Any]:
         """fairseq's batch with its ``reverse``."""
         batch = super().collater(samples, pad_to_length)
-        if batch and batch.get("target") is not None and self.backward_limits is not None:
+        if batch and self.backward_limits is not None:
             pad, eos = self.src_dict.pad(), self.eos
             batch["reverse"] = reverse_dialogue(batch, self.separator, pad, eos, self.backward_limits)
         return batch

@@ -35,6 +35,11 @@ def as_source(
     return whole.gather(1, order), lengths
 
 
+def empty_sentences(batch: Batch, eos: int) -> Tensor:
+    """A sentence without words for each row, shape (batch, 1)."""
+    return torch.full_like(batch["id"], eos).unsqueeze(1)
+
+
 def reverse_sample(sample: Batch, pad: int, eos: int) -> Batch:
     """What the backward network reads and writes, rows in the same order: the batch's own ``reverse`` view
     (:mod:`.dialogue`), or for a ``LanguagePairDataset`` its source and target exchanged.
@@ -42,13 +47,14 @@ def reverse_sample(sample: Batch, pad: int, eos: int) -> Batch:
     Swapping the two tensors would leave left padding where the decoder reads (and fully masked
     attention rows); re-collating would sort the rows by length and separate them from their rewards.
 
-    Raises:
-        KeyError: the batch has no target.
+    Without references (a target that is None) the backward network has something to write, and to read an end symbol
+    alone: T' takes its place.
     """
     if "reverse" in sample:
         return sample["reverse"]
     source = convert_padding_direction(sample["net_input"]["src_tokens"], pad, left_to_right=True)
-    src_tokens, src_lengths = as_source(sample["target"], pad)
+    target = sample["target"]
+    src_tokens, src_lengths = as_source(empty_sentences(sample, eos) if target is None else target, pad)
     previous = torch.full_like(source, pad)
     previous[:, 0] = eos
     previous[:, 1:] = source[:, :-1].masked_fill(source[:, 1:].eq(pad), pad)

@@ -9,7 +9,8 @@ from torch import Tensor
 from fairseq_ami.data import as_source
 from fairseq_ami.generation.policy import Policy
 from fairseq_ami.generation.sampler import Samples, previous_outputs, sample
-from fairseq_ami.models.paired import PairedModel, repeat_rows
+from fairseq_ami.models.pair_latent import repeat_rows
+from fairseq_ami.models.paired import PairedModel
 from fairseq_ami.modules import dropout_off
 from fairseq_ami.objectives import entropies, token_log_probs
 from fairseq_ami.random_streams import Stream, stream_keys
@@ -125,9 +126,11 @@ def _ancestral(
 
 
 def _longest(model: PairedModel, network: Network, settings: SamplerSettings) -> int:
-    """Symbols of the longest sample: *network* must be able to write it, the other one to read it."""
+    """Symbols of the longest sample: *network* must be able to write it, the other one, if any, to read it."""
     reader = model.backward_model if network is model.forward_model else model.forward_model
-    limits = [network.decoder.max_positions() - 1, reader.encoder.max_positions()]
+    limits = [network.decoder.max_positions() - 1]
+    if reader is not None:
+        limits.append(reader.encoder.max_positions())
     if settings.longest is not None:
         limits.append(settings.longest)
     return max(1, int(min(limits)))
@@ -167,16 +170,34 @@ def _teacher_forced(
     return Samples(tokens, actions), log_probs, inside
 
 
+@torch.no_grad()
+def score_samples(model: PairedModel, batch: Batch, samples: Samples, settings: SamplerSettings) -> Tensor:
+    """log P(T'|S) of samples under the forward network as it is, without latent noise and dropout.
+
+    Returns:
+        Shape (batch, k), with the same policy as when they were drawn.
+    """
+    network, inputs, rows = model.forward_model, batch["net_input"], len(batch["id"])
+    k = samples.tokens.size(0) // rows
+    with dropout_off(network):
+        encoder_out = model.encode(network, inputs["src_tokens"], inputs["src_lengths"])
+        encoder_out = repeat_rows(network.encoder, encoder_out, k, rows, samples.tokens.device)
+        log_probs = _log_probs(model, network, encoder_out, samples, settings)
+    return token_log_probs(log_probs, samples.tokens, samples.actions).sum(1).view(-1, k)
+
+
 def sample_sums(rollout: Rollout, batch: Batch, settings: SamplerSettings) -> Dict[str, Any]:
-    """Sums that describe the samples of a batch, for the logs; ratios are taken in ``report``."""
+    """Sums that describe the samples of a batch, for the logs; ratios are taken in ``report``. Where there are no
+    references, there is no ratio of lengths."""
     tokens, actions = rollout.samples.tokens, rollout.samples.actions
     rows = tokens.size(0)
     sums = {
         "sample_tokens": _count(tokens.ne(settings.pad)),
         "sample_rows": rows,
-        "sample_reference_tokens": batch["ntokens"] * (rows // len(batch["id"])),
         "sample_cut": rows - _count(actions & tokens.eq(settings.eos)),
     }
+    if batch["target"] is not None:
+        sums["sample_reference_tokens"] = batch["ntokens"] * (rows // len(batch["id"]))
     if rollout.entropy is not None:
         sums.update(entropy_sum=rollout.entropy, entropy_count=_count(actions))
     if rollout.noise_norm is not None:

@@ -3,9 +3,11 @@
 from typing import Optional, Protocol, Tuple, TypeVar
 
 import torch
+from fairseq.models import FairseqEncoder
 from torch import Tensor
 
-from fairseq_ami.types import HREDOut, LSTMOut, Network, TransformerOut
+from fairseq_ami.random_streams import normal
+from fairseq_ami.types import EncoderOut, HREDOut, LSTMOut, Network, TransformerOut
 
 Out = TypeVar("Out")
 
@@ -81,3 +83,22 @@ class HREDLatent:
     @staticmethod
     def replace(encoder_out: HREDOut, z: Tensor) -> HREDOut:
         return {**encoder_out, "z": z.squeeze(0)}
+
+
+def noise_draws(keys: Tensor, z: Tensor, padding_mask: Optional[Tensor]) -> Tensor:
+    """Standard normal eps for z (positions, batch, channels), aligned to the words of each row.
+
+    Left padding moves a sentence's words with the length of its neighbours; its noise must not move.
+    """
+    eps = normal(keys, z.size(0), z.size(2))  # (batch, positions, channels)
+    if padding_mask is not None:
+        place = (~padding_mask).long().cumsum(1) - 1
+        eps = eps.gather(1, place.clamp(min=0).unsqueeze(-1).expand_as(eps))
+    return eps.transpose(0, 1)
+
+
+def repeat_rows(encoder: FairseqEncoder, out: EncoderOut, count: int, rows: int, device: torch.device) -> EncoderOut:
+    """Each row *count* times, neighbours together."""
+    if count == 1:
+        return out
+    return encoder.reorder_encoder_out(out, torch.arange(rows, device=device).repeat_interleave(count))

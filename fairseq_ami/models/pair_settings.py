@@ -1,10 +1,11 @@
 """Settings of the pair and of its networks, from argparse or from hydra."""
 
 from argparse import ArgumentParser, Namespace
-from typing import Any, Dict, Sequence
+from typing import Any, Dict, Sequence, Tuple
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from fairseq_ami.choices import DIRECTIONS
 from fairseq_ami.types import Arguments
 
 LIMITS = ("max_source_positions", "max_target_positions")
@@ -14,6 +15,11 @@ def add_pair_args(parser: ArgumentParser) -> None:
     """Flags of the pair itself; those of its networks are added by the architectures."""
     parser.add_argument("--forward-checkpoint", help="fairseq checkpoint of P(T|S); its architecture is taken over")
     parser.add_argument("--backward-checkpoint", help="fairseq checkpoint of Q(S|T); its architecture is taken over")
+    parser.add_argument(
+        "--no-backward-network",
+        action="store_true",
+        help="no backward network: for --objective reward with rewards that do not need it",
+    )
     parser.add_argument("--no-latent-noise", action="store_true", help="no noise network (the paper's AMI w/o LNS)")
     parser.add_argument("--noise-scale", type=float, help="factor on the latent noise (default: 0.1; the paper: 1)")
     parser.add_argument("--noise-hidden-dim", type=int, help="hidden units of the noise network (default: its input)")
@@ -25,10 +31,16 @@ def add_pair_args(parser: ArgumentParser) -> None:
 def pair_defaults(args: Arguments) -> None:
     args.forward_checkpoint = getattr(args, "forward_checkpoint", None)
     args.backward_checkpoint = getattr(args, "backward_checkpoint", None)
+    args.no_backward_network = getattr(args, "no_backward_network", False)
     args.no_latent_noise = getattr(args, "no_latent_noise", False)
     args.noise_scale = getattr(args, "noise_scale", 0.1)
     args.noise_hidden_dim = getattr(args, "noise_hidden_dim", None)
     args.infomax_dim = getattr(args, "infomax_dim", 0)
+
+
+def players_of(args: Arguments) -> Tuple[str, ...]:
+    """The directions that the pair has networks for."""
+    return DIRECTIONS[:1] if getattr(args, "no_backward_network", False) else DIRECTIONS
 
 
 def as_namespace(args: Arguments) -> Namespace:

@@ -6,7 +6,6 @@ Networks only: no loss is computed here.
 import logging
 from typing import Any, Collection, Dict, List, Optional, Tuple, Type
 
-import torch
 from fairseq.models import BaseFairseqModel, FairseqDecoder, FairseqEncoder
 from fairseq.tasks import FairseqTask
 from omegaconf import DictConfig, OmegaConf
@@ -15,15 +14,21 @@ from torch import Tensor, nn
 from fairseq_ami.checkpoints import languages_of
 from fairseq_ami.choices import DIRECTIONS
 from fairseq_ami.errors import AMIError
-from fairseq_ami.models.pair_latent import Latent
-from fairseq_ami.models.pair_settings import as_namespace, exchange_limits, exchange_word_vectors, mirrored, set_args
+from fairseq_ami.models.pair_latent import Latent, noise_draws
+from fairseq_ami.models.pair_settings import (
+    as_namespace,
+    exchange_limits,
+    exchange_word_vectors,
+    mirrored,
+    players_of,
+    set_args,
+)
 from fairseq_ami.models.pretrained import check_quant_noise, load_network_weights, network_settings
 from fairseq_ami.models.refused import refuse_network, refuse_options
 from fairseq_ami.models.stock_network import build_network
 from fairseq_ami.modules import InfoMaxHeads, LatentNoise, root_mean_square
 from fairseq_ami.objectives import token_log_likelihood
 from fairseq_ami.objectives.likelihood import places_of
-from fairseq_ami.random_streams import normal
 from fairseq_ami.types import Arguments, Batch, DecoderOut, EncoderOut, NetInput, Network
 
 logger = logging.getLogger(__name__)
@@ -34,7 +39,7 @@ class PairedModel(BaseFairseqModel):
 
     Args:
         forward_model: P(T|S).
-        backward_model: Q(S|T).
+        backward_model: Q(S|T), or None: rewards need not come from it.
         latent_noise: the noise network, or None.
         direction: the network that :meth:`forward`, :attr:`encoder` and :attr:`decoder` stand for.
         infomax: heads of the backward network for InfoMax-GAN's regulariser, or None.
@@ -50,7 +55,7 @@ class PairedModel(BaseFairseqModel):
     def __init__(
         self,
         forward_model: Network,
-        backward_model: Network,
+        backward_model: Optional[Network],
         latent_noise: Optional[LatentNoise],
         direction: str = "forward",
         infomax: Optional[InfoMaxHeads] = None,
@@ -88,6 +93,8 @@ class PairedModel(BaseFairseqModel):
         check_quant_noise(getattr(args, "quant_noise_pq", 0), getattr(args, "quant_noise_scalar", 0))
         networks = {}
         for name, (source, target) in zip(DIRECTIONS, (dictionaries, dictionaries[::-1])):
+            if name not in settings:
+                continue
             checkpoint = getattr(args, f"{name}_checkpoint", None)
             check_quant_noise(settings[name].get("quant_noise_pq"), checkpoint=checkpoint)
             networks[name] = build_network(cls.network_class, settings[name], source, target, name)
@@ -95,8 +102,8 @@ class PairedModel(BaseFairseqModel):
         if not args.no_latent_noise:
             dim = cls.latent.dim(networks["forward"])
             noise = LatentNoise(dim, args.noise_hidden_dim or dim, args.noise_scale)
-        infomax = cls._infomax(args, networks["backward"])
-        return cls(networks["forward"], networks["backward"], noise, direction, infomax, cls._mirrored(args))
+        critic = networks.get("backward")
+        return cls(networks["forward"], critic, noise, direction, cls._infomax(args, critic), cls._mirrored(args))
 
     @staticmethod
     def _mirrored(args: Arguments) -> bool:
@@ -107,6 +114,8 @@ class PairedModel(BaseFairseqModel):
         dim = getattr(args, "infomax_dim", None) or 0  # checkpoints before it have none
         if dim < 0:
             raise AMIError("--infomax-dim must not be negative")
+        if dim and critic is None:
+            raise AMIError("--infomax-dim is for the backward network, and --no-backward-network leaves it out")
         return InfoMaxHeads(critic.encoder.embed_tokens.embedding_dim, cls.latent.dim(critic), dim) if dim else None
 
     @classmethod
@@ -121,9 +130,11 @@ class PairedModel(BaseFairseqModel):
             return "forward"
         directions = languages_of(vars(as_namespace(args)))
         for direction, languages in directions.items():
-            if languages == asked:
+            if languages == asked and direction in players_of(args):
                 return direction
         pair, back = directions.values()
+        if getattr(args, "no_backward_network", False):
+            raise AMIError(f"this model has no backward network: pass -s {pair[0]} -t {pair[1]}")
         raise AMIError(
             f"this model translates {pair[0]} -> {pair[1]} and back; it was asked for {asked[0]} -> {asked[1]}. "
             f"Pass -s {pair[0]} -t {pair[1]} (its backward network: -s {back[0]} -t {back[1]})"
@@ -143,13 +154,16 @@ class PairedModel(BaseFairseqModel):
             return {name: {**settings, **files} for name, settings in plain.items()}
         given = vars(as_namespace(args))
         refuse_options(given)
+        names = players_of(args)
+        if given["backward_checkpoint"] and "backward" not in names:
+            raise AMIError("--backward-checkpoint is for the network that --no-backward-network leaves out")
         settings = {
-            name: network_settings(given, given[f"{name}_checkpoint"], cls.network_class, name) for name in DIRECTIONS
+            name: network_settings(given, given[f"{name}_checkpoint"], cls.network_class, name) for name in names
         }
-        if not given["backward_checkpoint"] and cls._mirrored(args):
+        if "backward" in names and not given["backward_checkpoint"] and cls._mirrored(args):
             exchange_limits(settings["backward"])
             exchange_word_vectors(settings["backward"])
-        for name in DIRECTIONS:
+        for name in names:
             refuse_network(settings[name], given[f"{name}_checkpoint"])
         set_args(args, network_settings=settings)
         return settings
@@ -162,7 +176,7 @@ class PairedModel(BaseFairseqModel):
         """
         for name in DIRECTIONS:
             path = getattr(args, f"{name}_checkpoint")
-            if path:
+            if path:  # given for a network that there is: see _network_settings
                 load_network_weights(getattr(self, f"{name}_model"), path, name)
                 logger.info("%s network: weights of %s", name, path)
 
@@ -170,7 +184,9 @@ class PairedModel(BaseFairseqModel):
 
     def player_networks(self) -> Dict[str, nn.Module]:
         """The players of the game and their networks."""
-        networks: Dict[str, nn.Module] = {"forward": self.forward_model, "backward": self.backward_model}
+        networks: Dict[str, nn.Module] = {"forward": self.forward_model}
+        if self.backward_model is not None:
+            networks["backward"] = self.backward_model
         if self.infomax is not None:
             networks["backward"] = nn.ModuleList([self.backward_model, self.infomax])
         if self.latent_noise is not None:
@@ -264,6 +280,8 @@ class PairedModel(BaseFairseqModel):
         In dialogue a reply is. A history is read by the forward network alone, and the last utterance is written by the
         backward network alone.
         """
+        if self.other is None:
+            return int(self.active.encoder.max_positions()), int(self.active.decoder.max_positions())
         limits = [(n.encoder.max_positions(), n.decoder.max_positions()) for n in (self.active, self.other)]
         (source, target), (other_source, other_target) = limits
         if self.mirrored:
@@ -273,27 +291,9 @@ class PairedModel(BaseFairseqModel):
         return int(source), int(target)
 
     @property
-    def other(self) -> Network:
+    def other(self) -> Optional[Network]:
+        """The network of the other direction, or None."""
         return self.backward_model if self.direction == "forward" else self.forward_model
 
     def max_decoder_positions(self) -> int:
         return self.active.decoder.max_positions()
-
-
-def noise_draws(keys: Tensor, z: Tensor, padding_mask: Optional[Tensor]) -> Tensor:
-    """Standard normal eps for z (positions, batch, channels), aligned to the words of each row.
-
-    Left padding moves a sentence's words with the length of its neighbours; its noise must not move.
-    """
-    eps = normal(keys, z.size(0), z.size(2))  # (batch, positions, channels)
-    if padding_mask is not None:
-        place = (~padding_mask).long().cumsum(1) - 1
-        eps = eps.gather(1, place.clamp(min=0).unsqueeze(-1).expand_as(eps))
-    return eps.transpose(0, 1)
-
-
-def repeat_rows(encoder: FairseqEncoder, out: EncoderOut, count: int, rows: int, device: torch.device) -> EncoderOut:
-    """Each row *count* times, neighbours together."""
-    if count == 1:
-        return out
-    return encoder.reorder_encoder_out(out, torch.arange(rows, device=device).repeat_interleave(count))

@@ -3,6 +3,7 @@ from fairseq_ami.modules.dropout import dropout_off
 from fairseq_ami.modules.gaussian import DiagonalGaussian
 from fairseq_ami.modules.infomax import InfoMaxHeads
 from fairseq_ami.modules.latent_noise import LatentNoise, root_mean_square
+from fairseq_ami.modules.replaced import weights_replaced
 
 __all__ = [
     "BilinearCritic",
@@ -14,4 +15,5 @@ __all__ = [
     "build_critic",
     "dropout_off",
     "root_mean_square",
+    "weights_replaced",
 ]

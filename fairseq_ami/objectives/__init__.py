@@ -13,7 +13,15 @@ from fairseq_ami.objectives.mutual_information import (
     tangent_bound,
     tuba,
 )
-from fairseq_ami.objectives.policy_gradient import advantages, leave_one_out_baseline, policy_loss
+from fairseq_ami.objectives.policy_gradient import (
+    advantages,
+    first_of_its_kind,
+    leave_one_out,
+    minimum_risk_loss,
+    policy_loss,
+    within_source,
+    without_length,
+)
 
 __all__ = [
     "advantages",
@@ -21,14 +29,16 @@ __all__ = [
     "cosine_multiplier",
     "donsker_varadhan",
     "fake_loss",
+    "first_of_its_kind",
     "info_nce",
     "info_nce_terms",
     "jensen_shannon",
     "entropies",
     "label_smoothed_nll",
-    "leave_one_out_baseline",
+    "leave_one_out",
     "log_mean_exp_negatives",
     "mine",
+    "minimum_risk_loss",
     "nwj",
     "optimal_log_xi",
     "policy_loss",
@@ -37,4 +47,6 @@ __all__ = [
     "token_log_likelihood",
     "token_log_probs",
     "tuba",
+    "within_source",
+    "without_length",
 ]

@@ -82,6 +82,7 @@ class AMIPhased(FairseqCompositeOptimizer):
         self.watch = FiniteWatch()
         self._tracker_states: Dict[str, Any] = {}
         self.anchor: Optional[List[Tensor]] = None
+        self.origin: Optional[List[Tensor]] = None
         self.scaler: Optional[DynamicLossScaler] = None
         self._scaler_state: Optional[Dict[str, Any]] = None
         self.stats: Dict[str, float] = {}
@@ -172,10 +173,21 @@ class AMIPhased(FairseqCompositeOptimizer):
             self.stats[f"lr_{player}"] = self.optimizers[player].param_groups[0]["lr"]
             self.active = player
 
-    def capture_anchor(self) -> None:
-        """Keep the backward network as it is now: the centre of its box, and the common Q of the reports."""
+    def capture_anchor(self, forward: bool = False) -> None:
+        """Keep the networks as they are now, at the start of the game.
+
+        The backward network's weights are the centre of its box and the common Q of the reports.
+
+        Args:
+            forward: keep the forward network as well, as the origin that an anchored policy stays near.
+        """
         if self.anchor is None and "backward" in self.optimizers:
-            self.anchor = [p.detach().float().clone() for p in self.optimizers["backward"].params]
+            self.anchor = self._weights_of("backward")
+        if self.origin is None and forward:
+            self.origin = self._weights_of("forward")
+
+    def _weights_of(self, player: str) -> List[Tensor]:
+        return [p.detach().float().clone() for p in self.optimizers[player].params]
 
     def finish_update(self, group: "Optional[ProcessGroup]" = None) -> None:
         """Count the update and move what is tracked (collective over *group*)."""
@@ -242,6 +254,7 @@ class AMIPhased(FairseqCompositeOptimizer):
                 **{name: tracker.state_dict() for name, tracker in self.trackers.items()},
             },
             "anchor": self.anchor,
+            "origin": self.origin,
             "masters": masters,
             "scaler": dict(vars(self.scaler)) if self.scaler is not None else None,
             "stats": dict(self.stats),
@@ -272,7 +285,9 @@ class AMIPhased(FairseqCompositeOptimizer):
         self._scaler_state = own["scaler"]
         weights = self._master_weights()
         device = weights[self.active][0].device
-        self.anchor = None if own["anchor"] is None else [t.to(device, copy=True) for t in own["anchor"]]
+        for name in ("anchor", "origin"):
+            kept = own.get(name)  # checkpoints before --anchor-weight have no origin
+            setattr(self, name, None if kept is None else [t.to(device, copy=True) for t in kept])
         if own["masters"] is not None and self._keeps_masters:
             for player, saved in own["masters"].items():
                 for weight, value in zip(weights[player], saved):

@@ -8,6 +8,7 @@ from omegaconf import II
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.optim.weight_box import MODES
+from fairseq_ami.schedules import PRETRAIN
 
 
 @dataclass
@@ -123,6 +124,13 @@ MOVING: Dict[str, Tuple[str, ...]] = {player: (f"{player}_clip_norm",) for playe
 PRESENT: Dict[str, Tuple[str, ...]] = {
     "forward": ("pretrain_lr", "pretrain_warmup_updates", "baseline_decay"),
     "backward": ("weight_clip", "weight_clip_mode"),
+}
+# what to change about the updates of a phase when the numbers run away
+REMEDIES = {
+    PRETRAIN: "lower --pretrain-lr or raise --pretrain-warmup-updates",
+    "noise": "lower --noise-lr or cap the noise (--noise-norm-cap 1)",
+    "forward": "lower --forward-lr or --policy-weight, or clip (--forward-clip-norm 1)",
+    "backward": "lower --backward-lr, or bound its loss (--weight-clip-mode relative, --fake-loss unlikelihood)",
 }
 SCHEDULE = ("inner_lr_scheduler", "inner_lr_scheduler_args")
 

@@ -89,3 +89,39 @@ class RunningStatistics(UpdateSums):
 
     def load_state_dict(self, state: Dict[str, Dict[str, float]]) -> None:
         self.mean, self.square = dict(state["mean"]), dict(state["square"])
+
+
+class RunningSlope(UpdateSums):
+    """Running regression of a phase's rewards on the lengths of their samples, moved once per applied update.
+
+    The sums are those of an update over all sources, [sum of l' r', sum of l'^2], where l' and r' are lengths and
+    rewards minus the means of their source. Numerator and denominator are averaged apart.
+
+    Args:
+        decay: weight of the past.
+    """
+
+    def __init__(self, decay: float):
+        super().__init__(size=2)
+        self.decay = decay
+        self.products: Dict[str, float] = {}
+        self.squares: Dict[str, float] = {}
+
+    def commit(self, phase: str, group: "Optional[ProcessGroup]" = None, device: Optional[torch.device] = None) -> None:
+        """Move the averages of *phase* with what all workers of *group* held (a collective call, on *device*)."""
+        products, squares = self.take(phase, group, device)
+        if squares == 0:  # no source had samples of different lengths
+            return
+        weight = self.decay if phase in self.squares else 0.0
+        self.products[phase] = weight * self.products.get(phase, 0.0) + (1 - weight) * products
+        self.squares[phase] = weight * self.squares.get(phase, 0.0) + (1 - weight) * squares
+
+    def slope(self, phase: str) -> Optional[float]:
+        """Reward per symbol; None before the first update that tells."""
+        return self.products[phase] / self.squares[phase] if phase in self.squares else None
+
+    def state_dict(self) -> Dict[str, Dict[str, float]]:
+        return {"products": dict(self.products), "squares": dict(self.squares)}
+
+    def load_state_dict(self, state: Dict[str, Dict[str, float]]) -> None:
+        self.products, self.squares = dict(state["products"]), dict(state["squares"])

@@ -1,6 +1,7 @@
-"""Rewards of sampled text, by name: two similarities to a reference, and functions of a user's own.
+"""Rewards of sampled text, by name: what a policy is trained for.
 
-A library so far: no option of training uses it yet.
+Rewards that need networks (``log-q``, ``infomax``, the anchor) are computed where the networks are, in
+``criterions/ami_rewards.py``. Here are those that look at text: two similarities, and functions of a user's own.
 """
 
 from fairseq_ami.rewards.own import OwnReward

@@ -2,7 +2,12 @@
 
 import importlib
 import math
+import os
+import sys
 from typing import Any, Callable, List
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import get_original_cwd
 
 from fairseq_ami.checkpoints import first_line
 from fairseq_ami.errors import AMIError
@@ -59,6 +64,9 @@ class OwnReward:
 
 def _found(name: str) -> Callable[[Sampled], Any]:
     module_name, _, function_name = name.partition(":")
+    here = get_original_cwd() if HydraConfig.initialized() else os.getcwd()  # hydra starts a run in a folder of its own
+    if here not in sys.path:  # the folder of the command is there, not the one it was started in
+        sys.path.append(here)
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # importing runs a user's code

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from typing import Any, List, Optional, Sequence
 
 import torch
-from fairseq.data import Dictionary
+from fairseq.data import Dictionary, data_utils
 from torch import Tensor
+
+from fairseq_ami.errors import AMIError
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,19 @@ class TextReader:
         source, target: dictionaries.
         post_process: how subwords are undone, as fairseq's ``--post-process`` takes it (``@@ ``,
             ``sentencepiece``, ...); None leaves the symbols as they are.
+
+    Raises:
+        AMIError: *post_process* is none of fairseq's.
     """
 
     def __init__(self, source: Dictionary, target: Dictionary, post_process: Optional[str]):
+        try:
+            data_utils.post_process("", post_process)
+        except NotImplementedError as error:
+            raise AMIError(
+                f"--reward-post-process {post_process}: fairseq knows '@@ ', sentencepiece, wordpiece, letter, _EOW, "
+                "silence and none"
+            ) from error
         self.source, self.target, self.post_process = source, target, post_process
 
     def read(self, source: Tensor, outputs: Tensor, references: Optional[Tensor]) -> Sampled:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from typing import Callable, Dict, List
+from typing import Callable, Dict, List, Sequence
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.rewards.own import OwnReward
@@ -16,18 +16,23 @@ BUILT_IN = (*NETWORK_REWARDS, *SIMILARITIES)
 _OWN_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
-def parse_rewards(text: str) -> Dict[str, float]:
+def parse_rewards(text: str, also: Sequence[str] = ()) -> Dict[str, float]:
     """``log-q`` -> {"log-q": 1.0}; ``chrf=0.5,bleu=0.5`` -> {"chrf": 0.5, "bleu": 0.5}.
+
+    Args:
+        text: names and weights.
+        also: names that are known beside those of training.
 
     Raises:
         AMIError: an unknown or repeated name, or a weight that is no number or 0.
     """
     rewards: Dict[str, float] = {}
+    known = (*BUILT_IN, *also)
     for part in str(text).split(","):
         name, equals, weight = (piece.strip() for piece in part.partition("="))
-        if name not in BUILT_IN and not _OWN_NAME.fullmatch(name):
+        if name not in known and not _OWN_NAME.fullmatch(name):
             raise AMIError(
-                f"--reward: there is no reward {name!r}; choose from {', '.join(BUILT_IN)}, or name a function of your "
+                f"--reward: there is no reward {name!r}; choose from {', '.join(known)}, or name a function of your "
                 "own as module:function"
             )
         if name in rewards:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Tuple
 
-from fairseq.data import Dictionary
+from fairseq.data import Dictionary, LanguagePairDataset
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks import register_task
 
@@ -12,7 +12,7 @@ from fairseq_ami.errors import AMIError
 from fairseq_ami.models.paired import PairedModel
 from fairseq_ami.tasks.ami_translation import AMITranslation, AMITranslationConfig
 from fairseq_ami.training.dialogue_task import DialogueConfig, DialogueTask
-from fairseq_ami.types import Arguments
+from fairseq_ami.types import Arguments, Network
 
 
 @dataclass
@@ -64,13 +64,17 @@ class AMIDialog(DialogueTask, AMITranslation):
                 "both networks on -s hist -t reply"
             )
         model = super().build_model(cfg, from_checkpoint)
-        if isinstance(model, PairedModel):
-            reads, writes = map(min, self._backward_limits, model.backward_model.max_positions())
-            self._backward_limits = (int(reads), int(writes))
+        if isinstance(model, PairedModel) and model.backward_model is not None:
+            self.limit_backward(model.backward_model)
         self._know_model(model, from_checkpoint)
         return model
 
-    def _pairs(self, split: str) -> DialogueDataset:
+    def limit_backward(self, network: Network) -> None:
+        """Let batches bring no more than *network*, a backward one, can read and write."""
+        reads, writes = map(min, self._backward_limits, network.max_positions())
+        self._backward_limits = (int(reads), int(writes))
+
+    def _prepared(self, loaded: LanguagePairDataset) -> DialogueDataset:
         own = (self.cfg.source_lang, self.cfg.target_lang) != self.backward_languages
         limits = self._backward_limits if own else None
-        return DialogueDataset(super()._pairs(split), self._separator, self._source_limit, limits)
+        return DialogueDataset(loaded, self._separator, self._source_limit, limits)

@@ -2,9 +2,10 @@
 
 import copy
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, FrozenSet, List, Mapping, Optional, Sequence, Tuple, Type
 
+from fairseq import utils
 from fairseq.criterions import FairseqCriterion
 from fairseq.data import Dictionary, FairseqDataset, LanguagePairDataset
 from fairseq.logging import metrics
@@ -17,36 +18,27 @@ from torch import Tensor
 
 from fairseq_ami.criterions.ami_minimax import AMIMinimax
 from fairseq_ami.criterions.ami_turn import Step
-from fairseq_ami.data import NumberedSentences, SeededOrder
+from fairseq_ami.data import NumberedSentences, SeededOrder, WithUnlabelled, load_unlabelled
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.noisy_search import NoisySearch
 from fairseq_ami.models.pair_settings import mirrored
 from fairseq_ami.models.paired import PairedModel
-from fairseq_ami.optim import AMIPhased, RunningStatistics, check_options
-from fairseq_ami.optim.running_statistics import on_device
+from fairseq_ami.optim import AMIPhased, check_options
+from fairseq_ami.optim.phased_config import REMEDIES
 from fairseq_ami.schedules import PLAYERS, PRETRAIN, PhaseSchedule, parse_phase_cycle
 from fairseq_ami.training import patience, start
 from fairseq_ami.training.phased_task import PhasedTask
 from fairseq_ami.training.refused import OWN_RATES
+from fairseq_ami.training.reward_statistics import RewardStatistics
+from fairseq_ami.training.sample_log import SampleLog, SampleLogSettings
 from fairseq_ami.training.settings import RunSettings, check_settings
-from fairseq_ami.types import Arguments, Batch, Hypotheses, Log, Search
+from fairseq_ami.types import UNLABELLED, Arguments, Batch, Hypotheses, Log, Network, Search
 
 logger = logging.getLogger(__name__)
 
-# what the criterion logs -> who keeps its running statistics
-REWARD_TRACKERS = {"reward": "rewards", "advantage": "advantages"}
-
-# what to change about the updates of a phase when the numbers run away
-REMEDIES = {
-    PRETRAIN: "lower --pretrain-lr or raise --pretrain-warmup-updates",
-    "noise": "lower --noise-lr or cap the noise (--noise-norm-cap 1)",
-    "forward": "lower --forward-lr or --policy-weight, or clip (--forward-clip-norm 1)",
-    "backward": "lower --backward-lr, or bound its loss (--weight-clip-mode relative, --fake-loss unlikelihood)",
-}
-
 
 @dataclass
-class AMITranslationConfig(TranslationConfig, RunSettings):
+class AMITranslationConfig(TranslationConfig, SampleLogSettings, RunSettings):
     pretrain_updates: int = field(
         default=0, metadata={"help": "updates of maximum likelihood on both networks before anything else"}
     )
@@ -56,6 +48,16 @@ class AMITranslationConfig(TranslationConfig, RunSettings):
     phase_cycle: str = field(
         default="noise=4,forward=8,backward=8",
         metadata={"help": "who plays for how many updates, in turn (the paper: noise=5000,forward=35,backward=10000)"},
+    )
+    unlabelled: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "binarised sentences of the source language without references (fairseq-preprocess --only-source), "
+            "as the prefix of files beside the training data: the forward network is rewarded on them as well"
+        },
+    )
+    unlabelled_ratio: float = field(
+        default=1.0, metadata={"help": "how many sentences of --unlabelled come with each pair, on average"}
     )
     latent_noise_draws: int = field(
         default=0,
@@ -82,6 +84,7 @@ class AMITranslation(PhasedTask, TranslationTask):
         self._model_players: FrozenSet[str] = frozenset()
         self._resumed_objective: Optional[str] = None
         self._to_check: Tuple[str, ...] = ()
+        self._longest_source = cfg.max_source_positions
         self._forward_updates_seen = -1
         self._asked: Optional[NumberedSentences] = None  # what fairseq-interactive decodes
         self._asked_before = 0
@@ -97,6 +100,9 @@ class AMITranslation(PhasedTask, TranslationTask):
     def separators(self) -> Tuple[int, ...]:
         """Symbols that stand between sentences and that no network may write."""
         return ()
+
+    def limit_backward(self, network: Network) -> None:
+        """Let batches bring no more than *network*, a backward one, can read and write: here the pair sees to it."""
 
     def reversed(self) -> "AMITranslation":
         """The task of the other network of the pair: its languages, the dictionaries exchanged.
@@ -118,11 +124,28 @@ class AMITranslation(PhasedTask, TranslationTask):
 
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
         super().load_dataset(split, epoch, combine, **kwargs)
-        self.datasets[split] = SeededOrder(self._pairs(split), self.cfg.seed)
+        pairs = self._prepared(self.datasets[split])
+        if self.cfg.unlabelled and split == self.cfg.train_subset and self._criterion is not None:  # it is for training
+            pairs = self._with_unlabelled(pairs, epoch)
+        self.datasets[split] = SeededOrder(pairs, self.cfg.seed)
 
-    def _pairs(self, split: str) -> LanguagePairDataset:
-        """The sentence pairs of a split, as fairseq has just loaded them."""
-        return self.datasets[split]
+    def _prepared(self, loaded: LanguagePairDataset) -> LanguagePairDataset:
+        """Sentences as the networks are to see them, of those that fairseq has loaded."""
+        return loaded
+
+    def _with_unlabelled(self, pairs: LanguagePairDataset, epoch: int) -> WithUnlabelled:
+        """The training set with the sentences of ``--unlabelled``.
+
+        Raises:
+            AMIError: files or a ratio that cannot be used.
+        """
+        source, target = self.cfg.source_lang, self.cfg.target_lang
+        folder = utils.split_paths(self.cfg.data)[0]
+        sentences = load_unlabelled(folder, str(self.cfg.unlabelled), source, target, self.source_dictionary)
+        longest = min(self.cfg.max_source_positions, self._longest_source)
+        return WithUnlabelled(
+            pairs, self._prepared(sentences), self.cfg.unlabelled_ratio, self.cfg.seed, epoch, int(longest)
+        )
 
     # ------------------------------------------------------------------ building
 
@@ -147,6 +170,7 @@ class AMITranslation(PhasedTask, TranslationTask):
             self._to_check = start.pretrained(cfg)
             start.check_finetuning(model, cfg, self.cfg.finetune_from_model)
         self._model_players = frozenset(model.player_networks())
+        self._longest_source = model.max_positions()[0]
         return model
 
     def build_criterion(self, cfg: DictConfig, from_checkpoint: bool = False) -> FairseqCriterion:
@@ -202,10 +226,14 @@ class AMITranslation(PhasedTask, TranslationTask):
     # ------------------------------------------------------------------ training
 
     def _start(self, optimizer: AMIPhased, model: PairedModel) -> None:
-        pretrained = PhaseSchedule.movers(PRETRAIN) if self.schedule.pretrain_updates else frozenset()
+        if not self.cfg.unlabelled and self.cfg.unlabelled_ratio != AMITranslationConfig.unlabelled_ratio:
+            raise AMIError("--unlabelled-ratio is for the sentences of --unlabelled: name them, or leave it out")
+        movers = PhaseSchedule.movers(PRETRAIN) & self._model_players
+        pretrained = movers if self.schedule.pretrain_updates else frozenset()
         check_options(optimizer.settings, self.schedule.players, pretrained, frozenset(optimizer.optimizers))
-        for name in REWARD_TRACKERS.values():
-            optimizer.track(name, RunningStatistics(optimizer.settings.baseline_decay))
+        self._sample_log = SampleLog(self.cfg.log_samples, self.cfg.save_dir)
+        neutral = str(self._criterion.cfg.reward_length) == "neutral"
+        self._statistics = RewardStatistics(optimizer, bool(self.cfg.unlabelled), neutral)
         optimizer.set_box(self._criterion.game.box)
 
     def _phase(self, optimizer: AMIPhased, update_num: int) -> str:
@@ -215,28 +243,29 @@ class AMITranslation(PhasedTask, TranslationTask):
         return PhaseSchedule.movers(phase)
 
     def _before_loss(self, optimizer: AMIPhased, model: PairedModel, sample: Batch, phase: str) -> None:
+        anchored = self._criterion.cfg.anchor_weight != 0
+        begun = any(count for name, count in optimizer.counts.items() if name != PRETRAIN)
+        if anchored and begun and optimizer.origin is None:
+            raise AMIError(
+                "--anchor-weight: the run to resume was started without it, and where its game began is not kept: "
+                "start a new run from its checkpoint with --restore-file, --reset-optimizer and another --save-dir"
+            )
         if phase != PRETRAIN:
-            optimizer.capture_anchor()
+            optimizer.capture_anchor(forward=anchored)
         if self._to_check:
             start.check_networks(model, self._criterion, sample, self._to_check)
             self._to_check = ()
 
     def _step(self, optimizer: AMIPhased, phase: str, update_num: int) -> Step:
         """The phase, and what its earlier updates tell about its rewards."""
-        rewards, advantages = (optimizer.trackers[name] for name in REWARD_TRACKERS.values())
-        return Step(
-            phase,
-            update_num,
-            reward_mean=rewards.mean.get(phase),
-            reward_std=rewards.std(phase) if rewards.ready(phase) else None,
-            advantage_std=advantages.std(phase) if advantages.ready(phase) else None,
-        )
+        origin = optimizer.origin if self._criterion.cfg.anchor_weight != 0 else None
+        step = self._statistics.step(phase, update_num, origin)
+        other = self._statistics.step(phase, update_num, origin, UNLABELLED) if self.cfg.unlabelled else None
+        return replace(step, unlabelled=other, shown=self._sample_log.collect(update_num))
 
     def _track(self, optimizer: AMIPhased, phase: str, log: Log) -> None:
-        for name, tracker in REWARD_TRACKERS.items():
-            if f"{name}_square" in log:
-                sums = (log["reward_count"], log[f"{name}_sum"], log[f"{name}_square"])
-                optimizer.trackers[tracker].add(phase, on_device(sums))
+        self._statistics.add(phase, log)
+        self._sample_log.flush(phase)
 
     def _remedies(self, phase: str, update_num: int) -> List[str]:
         before = self.schedule.phase(max(update_num - 1, 0))  # who made the weights of this update

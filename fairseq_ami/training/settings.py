@@ -25,6 +25,7 @@ class RunSettings:
     ddp_backend: str = II("distributed_training.ddp_backend")
     zero_sharding: str = II("distributed_training.zero_sharding")
     use_bmuf: bool = II("optimization.use_bmuf")
+    train_subset: str = II("dataset.train_subset")
     save_dir: str = II("checkpoint.save_dir")
     restore_file: str = II("checkpoint.restore_file")
     finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 # changing one of these in the middle of a run would give another meaning to its update numbers
 SCHEDULE = ("phase_cycle", "pretrain_updates", "noise_updates")
 # the networks' own settings are taken over; these decide which networks a pair has
-PAIR_SETTINGS = ("no_latent_noise", "noise_hidden_dim", "infomax_dim")
+PAIR_SETTINGS = ("no_backward_network", "no_latent_noise", "noise_hidden_dim", "infomax_dim")
 
 
 def find_checkpoint(cfg: RunSettings) -> Optional[str]:

@@ -156,6 +156,19 @@ def pairs(symbols: Dictionary, dialogue: bool = False, count: int = 3) -> List[D
     return [data.collater([data[i] for i in range(n * size, (n + 1) * size)]) for n in range(count)]
 
 
+def with_unlabelled(symbols: Dictionary, batches: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
+    """*batches*, each with sentences without references; the last one's are spare."""
+    rng, size = random.Random(8), 4
+    source = [sentence(symbols, rng, 2) for _ in range(size * len(batches))]
+    data = LanguagePairDataset(source, [len(row) for row in source], symbols, shuffle=False)
+    found = []
+    for n, batch in enumerate(batches):
+        other = data.collater([{**data[i], "id": 100 + i} for i in range(n * size, (n + 1) * size)])
+        spare = {"spare": True} if n == len(batches) - 1 else {}
+        found.append({**batch, "unlabelled": {**other, **spare}})
+    return found
+
+
 class Lines(list):
     """What fairseq's indexed data sets look like."""
 

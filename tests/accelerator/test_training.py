@@ -1,8 +1,11 @@
 """Training and validation on the simulated accelerator equal those on the CPU, in every phase and with every term."""
 
+import sys
+import types
 from pathlib import Path
 from typing import Any, Dict, List
 
+import numpy as np
 import pytest
 from accelerator import runs
 from accelerator.runs import AMI, DIALOGUE, FP16, MINE, PHASES, TRANSLATION, VAE
@@ -21,6 +24,22 @@ AMI_RUNS: Dict[str, List[str]] = {
     "MMI": ["--objective", "mmi"],
     "maximum likelihood": ["--objective", "mle"],
     "fp16, InfoMax": [*FP16, *INFOMAX],
+}
+GAME = ["--pretrain-updates", "0", "--noise-updates", "0", "--anchor-weight", "0.3", "--reward-length", "neutral"]
+GAME += ["--phase-cycle", "forward=3,backward=1"]
+RISK = ["--policy-loss", "minimum-risk", "--risk-alpha", "0.5", "--num-samples", "3", "--no-latent-noise"]
+REWARDED: Dict[str, List[str]] = {
+    "similarities": [*GAME, "--reward", "log-q,chrf=2,bleu=0.5"],
+    "text without references": [*GAME, "--reward", "log-q,mine_of_this_test:words", "--unlabelled", "more"],
+    "text without references, fp16": [
+        *FP16,
+        *GAME,
+        "--reward",
+        "log-q,mine_of_this_test:words",
+        "--unlabelled",
+        "more",
+    ],
+    "minimum risk": [*GAME, *RISK, "--reward", "chrf,constant"],
 }
 VAE_RUNS: Dict[str, List[str]] = {
     "VAE": ["--kl-anneal", "linear", "--kl-anneal-updates", "2"],
@@ -64,6 +83,18 @@ def compare(folder: Path, flags: List[str], batches: List[Any], count: int) -> N
 def test_ami_transformer(name: str, tmp_path: Path) -> None:
     flags = [*TRANSLATION, *NETWORKS["transformer"], *AMI, *AMI_RUNS[name], *GENTLE]
     compare(tmp_path, flags, runs.pairs(runs.dictionary(tmp_path)), len(PHASES))
+
+
+@pytest.mark.parametrize("name", REWARDED)
+def test_rewards(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slope of rewards on lengths is known from the second update on. Functions of one's own get plain values."""
+    module = types.ModuleType("mine_of_this_test")
+    module.words = lambda sampled: np.array([len(set(ids)) / 4 for ids in sampled.output_ids])
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    flags = [*TRANSLATION, *NETWORKS["transformer"], *AMI, *REWARDED[name], *GENTLE]
+    symbols = runs.dictionary(tmp_path)
+    batches = runs.pairs(symbols)
+    compare(tmp_path, flags, runs.with_unlabelled(symbols, batches) if "--unlabelled" in flags else batches, 4)
 
 
 @pytest.mark.parametrize("name", ["paper, InfoMax", "fp16, InfoMax"])

@@ -4,9 +4,11 @@ import filecmp
 import json
 import logging
 import math
+import os
 import random
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -16,6 +18,7 @@ from functional.checkpoints import assert_identical, load
 from functional.commands import PLUGIN, run, start
 from functional.export_fixtures import column, lines
 from functional.recorder import train_workers
+from functional.rewarded import write_module
 from functional.settings import LSTM, NETWORKS, TRANSFORMER_SIZES, ami_args, stock_args, train, with_validation
 from functional.test_phases import CYCLE, PHASES, RATES, check_workers
 
@@ -131,6 +134,27 @@ def test_killed_and_resumed(folder: Path, tmp_path: Path) -> None:
     for part in ("model", "last_optimizer_state"):
         assert_identical(one[part], two[part])
     assert_identical(one["extra_state"]["train_iterator"], two["extra_state"]["train_iterator"])
+
+
+def test_histories_without_replies(folder: Path, tmp_path: Path) -> None:
+    """A reward of one's own sees them, without a reply; the backward network learns to answer for them too."""
+    write_module(tmp_path)
+    histories = ["w1 w2 <sep> w3", "w4", "w5 <sep> w6 <sep> w7 w1", "w2 <sep> w3 w3"]
+    (tmp_path / "text.hist").write_text("".join(history + "\n" for history in histories))
+    options = ["-s", "hist", "-t", "reply", "--only-source", "--srcdict", folder / "dict.hist.txt", "--workers", 1]
+    run("preprocess", [*options, "--trainpref", tmp_path / "text", "--destdir", tmp_path / "more"], tmp_path / "log")
+    game = ["--reward", "log-q,mine:seen", "--phase-cycle", "forward=2,backward=1", "--anchor-weight", "0.1"]
+    args = ami_args(folder, tmp_path, 3, *DIALOG, *game, "--unlabelled", tmp_path / "more" / "train")
+    result = train(tmp_path, [*args, "--log-samples", "1"], cwd=tmp_path, hook=partial(_seen_in, tmp_path / "seen"))
+    seen = [line.split("\t") for line in (tmp_path / "seen").read_text().splitlines()]
+    alone = {source for source, reference in seen if reference == "-"}
+    assert alone and alone <= set(histories) and any(reference != "-" for _, reference in seen)
+    logs = result.logs("train_inner")
+    assert float(logs[1]["unlabelled_reward_log-q_forward"]) < 0 < float(logs[2]["unlabelled_backward_nll_fake"])
+
+
+def _seen_in(path: Path) -> None:
+    os.environ["SEEN"] = str(path)
 
 
 def test_pretrained_networks_were_taken_over(pair: Path, stock: Dict[str, Path]) -> None:

@@ -12,7 +12,9 @@ from functional.commands import PLUGIN, run
 from functional.corpus import pairs, write_pairs
 
 from fairseq_ami import cli
+from fairseq_ami.tools.reranking.ctranslate2_decoder import CTranslate2Decoder
 from fairseq_ami.tools.reranking.decoder import MMIDecoder
+from fairseq_ami.tools.sharing.bundle import export
 
 BEAM = 4
 ALL_SENTENCES = ["--required-batch-size-multiple", 1, "--num-workers", 0]
@@ -313,3 +315,60 @@ def test_a_grid_of_words_is_refused_by_the_parser(data, tmp_path, capsys):
             rerank(data, tmp_path / "out", "--path", "x", "--lambda-grid", grid)
         assert end.value.code == 2
         assert "--lambda-grid" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------- CTranslate2
+
+
+@pytest.fixture(scope="module")
+def converted(trained, tmp_path_factory):
+    """The pair for CTranslate2."""
+    pytest.importorskip("ctranslate2")
+    folder = tmp_path_factory.mktemp("converted") / "pair"
+    return export(str(trained), str(folder), pair=True, format="ctranslate2")
+
+
+def test_ctranslate2_scores_as_fairseq_does(scored, data, converted):
+    """Hypotheses that both find have the same terms; the best is the same."""
+    from fairseq_ami.cli import rerank as verb
+
+    argv = ["rerank", data, "--engine", "ctranslate2", "--path", converted, "--cpu", *SEARCH, "--output", "-"]
+    args = cli.build_parser("rerank").parse_args([str(arg) for arg in argv])
+    other = CTranslate2Decoder(verb.configuration(args), None, "per-token", "13a").score("test")
+    both = 0
+    for ours, theirs, our_q, their_q in zip(scored.lists, other.lists, scored.log_q, other.log_q):
+        assert torch.equal(ours.source, theirs.source) and ours.reference == theirs.reference
+        assert torch.equal(ours.hypotheses[0].tokens, theirs.hypotheses[0].tokens)
+        known = {hyp.text: (hyp.score, hyp.log_prob, q) for hyp, q in zip(ours.hypotheses, our_q)}
+        for hyp, q in zip(theirs.hypotheses, their_q):
+            if hyp.text in known:
+                assert (hyp.score, hyp.log_prob, q) == pytest.approx(known[hyp.text], abs=1e-4)
+                both += 1
+    assert both >= 12 * BEAM * 0.7  # the two libraries stop searching by different rules
+
+
+def test_the_verb_with_ctranslate2(data, trained, converted, tmp_path):
+    """The file that is written, from the pair's folder and from those of its networks."""
+    options = ["--lambda", "0"]
+    assert rerank(data, tmp_path / "fairseq", "--path", trained, *options) == 0
+    options += ["--engine", "ctranslate2"]
+    assert rerank(data, tmp_path / "pair", "--path", converted, *options) == 0
+    networks = ["--path", f"{converted}/forward", "--backward-path", f"{converted}/backward"]
+    assert rerank(data, tmp_path / "networks", *networks, *options) == 0
+    texts = [(tmp_path / name).read_text() for name in ("fairseq", "pair", "networks")]
+    assert texts[0] == texts[1] == texts[2]
+
+
+def test_what_ctranslate2_cannot_do(data, trained, converted, tmp_path, capsys):
+    given = ["--engine", "ctranslate2", "--lambda", "0"]
+    for options, message in (
+        (["--path", trained], "is none"),
+        (["--path", f"{converted}/forward"], "--backward-path"),
+        (["--path", converted, "--diverse-beam-groups", "2"], "--diverse-beam-groups"),
+        (["--path", converted, "--max-len-a", "1"], "--max-len-a"),
+        (["--path", converted, "--latent-noise-draws", "2"], "no latent noise"),
+        (["--path", converted, "--fp16"], "--fp16"),
+    ):
+        assert rerank(data, tmp_path / "out", *options, *given) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""``fairseq-ami rerank`` for dialogue: Q(last utterance | earlier history, reply) against the stock scorer."""
+"""``fairseq-ami rerank`` and ``reward-ceiling`` for dialogue: Q(last utterance | earlier history, reply)."""
 
 import json
 import math
@@ -7,12 +7,15 @@ import re
 import numpy as np
 import pytest
 import torch
+from fairseq import checkpoint_utils
 from functional.commands import PLUGIN, run
 from functional.export_fixtures import column
 from functional.test_ami_dialog import decode, folder, pair, stock  # noqa: F401  (fixtures)
 
 from fairseq_ami import cli
 from fairseq_ami.cli import rerank as verb
+from fairseq_ami.tools.ceiling.drawing import Drawer, Drawing
+from fairseq_ami.tools.ceiling.networks import SearchSettings, load_players
 from fairseq_ami.tools.reranking.decoder import MMIDecoder
 from fairseq_ami.tools.reranking.nbest import Candidates, Hypothesis
 from fairseq_ami.tools.reranking.scores import _read
@@ -120,3 +123,44 @@ def test_mistakes(folder, pair, stock, tmp_path, capsys):  # noqa: F811
     lists = tmp_path / "lists.txt"
     lists.write_text(re.sub(r"^(H-1\t\S+\t)\S*", r"\1w1 <sep> ", text, count=1, flags=re.MULTILINE))
     refused("H-1.* has <sep>.*--task ami_dialog", "--path", pair, "--nbest-file", lists)
+
+
+# ------------------------------------------------------------------ reward-ceiling
+
+
+def test_ceiling_scores_the_last_utterance_after_the_earlier_history(folder, stock):  # noqa: F811
+    """By one pass of the plain backward network over what it reads, put together by hand."""
+    players = load_players(
+        str(stock["forward"]), str(stock["backward"]), str(folder), ("hist", "reply"), SearchSettings(2, cpu=True)
+    )
+    drawing = Drawing(3, (1.0,), per="sentence", post_process=None)
+    told = Drawer(players, ["log-q", "chrf"], drawing)("test", 500, False, lambda items, title: items)
+    (network,), _, task = checkpoint_utils.load_model_ensemble_and_task(
+        [str(stock["backward"])], arg_overrides={"data": str(folder / "backward")}
+    )
+    words = task.source_dictionary
+    histories = (folder / "test.hist").read_text().splitlines()
+    assert told.references == (folder / "test.reply").read_text().splitlines()
+    drawn = told.drawn[1.0]
+    for row, history in enumerate(histories):
+        *earlier, last = history.split(" <sep> ")
+        target = words.encode_line(last, add_if_not_exist=False).long()
+        for number, text in enumerate(drawn.texts[row]):
+            assert "<sep>" not in text
+            read = words.encode_line(" <sep> ".join([*earlier, text]), add_if_not_exist=False).long()
+            previous = torch.cat([target[-1:], target[:-1]])[None]
+            with torch.no_grad():
+                logits = network.eval()(read[None], torch.tensor([len(read)]), previous)[0][0]
+            expected = float(logits.double().log_softmax(-1).gather(1, target[:, None]).sum())
+            assert float(drawn.rewards["log-q"][row, number]) == pytest.approx(expected, abs=1e-3)
+
+
+def test_ceiling_of_a_pair_is_that_of_its_networks(folder, pair, stock, tmp_path):  # noqa: F811
+    ways = {"pair": [pair], "plain": [stock["forward"], "--backward", stock["backward"], "-s", "hist", "-t", "reply"]}
+    tables = []
+    for name, argv in ways.items():
+        options = ["--data", folder, "--subset", "test", "--samples", 3, "--cpu", "--output", tmp_path / f"{name}.json"]
+        assert cli.main([str(word) for word in ["reward-ceiling", *argv, *options]]) == 0
+        rows = json.loads((tmp_path / f"{name}.json").read_text())["rows"]
+        tables.append([{**row, "checkpoint": ""} for row in rows])
+    assert tables[0] == tables[1] and {row["picked_by"] for row in tables[0]} > {"chance", "k-log-q", "chrf"}

@@ -9,6 +9,7 @@ import torch
 from functional.checkpoints import assert_same_state, load
 from functional.commands import start
 from functional.recorder import free_port
+from functional.rewarded import may_have_children, with_text, write_module, write_unlabelled
 from functional.settings import BEST_BLEU, FP16, LSTM, TRANSFORMER, ami_args, train, with_validation, workers_args
 
 UPDATES, KILLED_AT = 16, 9  # the cycle is 6 updates long, an epoch 12
@@ -60,6 +61,42 @@ def test_killed_and_resumed_lstm_from_scratch(data: Path, tmp_path: Path) -> Non
     broken = resumable(data, tmp_path / "broken", *extra, network=LSTM)
     kill_and_resume(tmp_path / "broken", broken, at="checkpoint_2_14.pt")
     assert_same_state(tmp_path / "straight" / "checkpoint_last.pt", tmp_path / "broken" / "checkpoint_last.pt")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_killed_and_resumed_with_rewards(
+    precision: str, data: Path, dictionaries: Dict[str, Path], stock: Dict[str, Path], tmp_path: Path
+) -> None:
+    """A function of one's own, an anchor, no reward for length, text without references, samples to look at.
+
+    In the second epoch, and loaded by a process of its own: which sentences come depends on the epoch.
+    """
+    extra = [f"--{name}-checkpoint={path}" for name, path in stock.items()]
+    extra += ["--reward", "log-q=1,mine:brevity=2", "--reward-length", "neutral", "--anchor-weight", "0.3"]
+    extra += [*with_text(write_unlabelled(tmp_path / "more", dictionaries)), "--unlabelled-ratio", "0.8"]
+    extra += ["--log-samples", "3", "--no-latent-noise", "--phase-cycle", "forward=3,backward=2", "--batch-size", "16"]
+    extra += FP16 if precision == "fp16" else []
+    write_module(tmp_path)
+    rates = [rate for rate in RATES if not rate.startswith("--noise")]
+    runs = {}
+    for name, workers in (("straight", "0"), ("broken", "1")):
+        (tmp_path / name).mkdir()
+        options = ["--save-interval-updates", "1", *rates, *extra, "--num-workers", workers]
+        args = ami_args(data, tmp_path / name, 11, *options)  # an epoch has 6 updates
+        if name == "broken":
+            killed = start("train", args, tmp_path / "killed.log", cwd=tmp_path, hook=may_have_children)
+            killed.kill_when(tmp_path / name / "checkpoint_2_8.pt")
+        runs[name] = train(tmp_path / name, args, cwd=tmp_path, hook=may_have_children)
+    assert "Loaded checkpoint" in runs["broken"].text
+    assert_same_state(tmp_path / "straight" / "checkpoint_last.pt", tmp_path / "broken" / "checkpoint_last.pt")
+    samples = [(tmp_path / name / "samples.jsonl").read_bytes() for name in runs]
+    assert samples[0] == samples[1] and samples[0].count(b"\n") == 4 * 3
+    own = load(tmp_path / "broken" / "checkpoint_last.pt")["last_optimizer_state"]["ami"]
+    names = {"rewards", "advantages", "lengths"}
+    assert own["trackers"].keys() == names | {f"unlabelled_{name}" for name in names} and own["origin"]
+    logs = [log for log in runs["straight"].logs("train_inner") if log.get("reward_brevity_forward")]
+    wanted = ("anchor_divergence", "reward_log-q_within_forward", "unlabelled_reward_brevity_between_forward")
+    assert logs and all(float(logs[-1][name]) != 0 for name in wanted)
 
 
 def test_killed_and_resumed_with_two_workers(data: Path, tmp_path: Path) -> None:

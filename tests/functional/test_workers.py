@@ -12,6 +12,7 @@ import torch
 from functional.commands import Result
 from functional.corpus import binarise, pairs
 from functional.recorder import read_records, train_workers
+from functional.rewarded import with_text, write_unlabelled
 from functional.settings import FP16, ami_args
 from functional.test_layouts import LOGGED, PLAIN, RATES
 from functional.test_phases import PLAYERS, changed, changed_masters
@@ -89,6 +90,26 @@ def test_workers_that_run_short(case: str, dictionaries: Dict[str, Path], tmp_pa
     for rank in range(layout[1]):
         assert_equal_after_every_update(tmp_path / "one", tmp_path / "several", rank)
     assert_same_logs(one[0], several[0], (*LOGGED, "gnorm"))
+
+
+def test_text_without_references(dictionaries: Dict[str, Path], tmp_path: Path) -> None:
+    """Batches that bring none of it, one or two sentences; the last update of an epoch is short."""
+    layout, prefix = (7, 2, 2), write_unlabelled(tmp_path / "more", dictionaries, 20)
+    data = few_batches(tmp_path, dictionaries, layout[0])
+    given = ["--unlabelled-ratio", "0.5", "--reward-length", "neutral", "--anchor-weight", "0.2", "--num-samples", "3"]
+
+    def args(folder: Path) -> List[Any]:
+        return ami_args(data, folder, 8, *PLAIN, *RATES, *PHASES, *with_text(prefix, *given), "--log-samples", "2")
+
+    one, several = both(tmp_path, args, layout)
+    for rank in range(layout[1]):
+        assert_equal_after_every_update(tmp_path / "one", tmp_path / "several", rank)
+    names = ["reward_forward", "reward_std_forward", "reward_log-q_within_forward", "anchor_divergence", "vim_bound"]
+    unlabelled = [f"unlabelled_{name}" for name in (*names, "backward_nll_fake")]
+    assert_same_logs(one[0], several[0], (*LOGGED, *names, *unlabelled, "gnorm"))
+    logged = [log for log in one[0].logs("train_inner") if log.get("unlabelled_reward_forward") is not None]
+    assert logged and any(log.get("unlabelled_backward_nll_fake") is not None for log in one[0].logs("train_inner"))
+    assert len((tmp_path / "several" / "samples.jsonl").read_text().splitlines()) > 2  # the first worker's alone
 
 
 VAES = {

@@ -3,7 +3,7 @@
 import pytest
 
 from fairseq_ami.errors import AMIError
-from fairseq_ami.files import check_writable, whole, write_text
+from fairseq_ami.files import check_writable, like_other_files, whole, write_text
 
 
 def names(folder):
@@ -85,3 +85,13 @@ def test_paths_that_cannot(tmp_path, monkeypatch, path):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(AMIError, match=f"cannot write {path}: it is a folder, or its folder does not exist"):
         check_writable("new", path)
+
+
+def test_permissions_of_files_that_a_library_wrote(tmp_path):
+    """They become those of a file that is opened anew."""
+    private, usual = tmp_path / "below" / "private", tmp_path / "usual"
+    private.parent.mkdir()
+    private.touch(mode=0o600)
+    usual.write_text("")
+    like_other_files(str(tmp_path))
+    assert private.stat().st_mode == usual.stat().st_mode

@@ -67,7 +67,7 @@ def make_pair(task, arch="ami_transformer", seed=1, **settings):
     ARCH_CONFIG_REGISTRY[arch](args)
     model = MODEL_REGISTRY[arch].build_model(args, task)
     with torch.no_grad():
-        for network in (model.forward_model, model.backward_model):
+        for network in filter(None, (model.forward_model, model.backward_model)):
             for parameter in network.parameters():
                 if parameter.dim() > 1:
                     parameter.mul_(SPREAD[arch])

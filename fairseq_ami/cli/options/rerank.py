@@ -1,13 +1,13 @@
 """Options of ``fairseq-ami rerank``."""
 
 import argparse
-import math
 from typing import Tuple
 
 from fairseq import options
 from sacrebleu.metrics import BLEU
 
-from fairseq_ami.choices import MBR_WEIGHTS, RERANKING_SCORES
+from fairseq_ami.choices import ENGINES, MBR_WEIGHTS, RERANKING_SCORES
+from fairseq_ami.cli.arguments import number
 
 TASKS = ("ami_translation", "ami_dialog")
 
@@ -30,6 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     task_help = "task of the search (default: ami_dialog for dialogues, hist -> reply; else ami_translation)"
     own.add_argument("--task", choices=TASKS, help=task_help)
     own.add_argument("--backward-path", help="checkpoint of Q(S|T) (default: the pair's own backward network)")
+    own.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default=ENGINES[0],
+        help="library that searches and scores (default: fairseq); ctranslate2 takes folders of fairseq-ami export as "
+        "--path and --backward-path",
+    )
     own.add_argument("--tune-subset", default="valid", help="split that the weights are tuned on (default: valid)")
     own.add_argument("--scores", choices=RERANKING_SCORES, default=RERANKING_SCORES[0], help=SCORES_HELP)
     grid_help = "to try; 0 is always tried (default: %(default)s)"
@@ -91,10 +98,3 @@ def add_fairseq_arguments(parser: argparse.ArgumentParser) -> None:
 def grid(text: str) -> Tuple[float, ...]:
     """Numbers of a comma-separated list, in rising order, 0 among them."""
     return tuple(sorted({0.0, *(number(part) for part in text.split(",") if part.strip())}))
-
-
-def number(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text} is not a finite number")
-    return value

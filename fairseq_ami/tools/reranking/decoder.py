@@ -90,16 +90,21 @@ class MMIDecoder:
         if self.task.separators and self.languages == tuple(self.task.backward_languages):
             raise AMIError(f"-s {self.languages[0]} -t {self.languages[1]} is the backward network's own data: replies "
                            f"are reranked on -s {HISTORY} -t {REPLY}")  # fmt: skip
-        path = cfg.common_eval.path
-        self.models, self.saved = networks.load_models(path, self.task, cfg) if path else ([], None)
         self.backward_task = self.task.reversed()
-        self.backward: List[BaseFairseqModel] = []
-        if needs_backward or backward_path or networks.bring_backward(self.models):
-            self.backward = networks.backward_networks(self.models, backward_path, self.backward_task, cfg)
+        self._load_networks(cfg.common_eval.path, backward_path, needs_backward)
         if cfg.tokenizer is not None and "target_lang" in cfg.tokenizer:
             cfg.tokenizer.source_lang, cfg.tokenizer.target_lang = self.languages
         tokenizer = self.task.build_tokenizer(cfg.tokenizer)
         self.finish = tokenizer.decode if tokenizer is not None else str
+
+    def _load_networks(self, path: Optional[str], backward_path: Optional[str], needs_backward: bool) -> None:
+        self.models, self.saved = networks.load_models(path, self.task, self.cfg) if path else ([], None)
+        self.backward: List[BaseFairseqModel] = []
+        if needs_backward or backward_path or networks.bring_backward(self.models):
+            self.backward = networks.backward_networks(self.models, backward_path, self.backward_task, self.cfg)
+
+    def _has_backward(self) -> bool:
+        return bool(self.backward)
 
     @property
     def languages(self) -> Tuple[str, str]:
@@ -112,7 +117,7 @@ class MMIDecoder:
             AMIError: no such subset, no model to search with, a file that does not fit, or no references
                 although *references* asks for them.
         """
-        self._load(subset)
+        load_subset(self.task, subset, self.saved)
         post_process = self.cfg.common_eval.post_process
         if nbest_file:
             lists = nbest.read_nbest(self.task, nbest_file, subset, post_process, self.finish)
@@ -120,23 +125,16 @@ class MMIDecoder:
             lists = self._search(subset)
         known = references or all(entry.reference is not None for entry in lists)
         counts = reranking.bleu_counts(lists, self.tokenize) if known else None
-        if not self.backward:
+        if not self._has_backward():
             return Scored(subset, lists, None, None, counts)
         if self.task.separators:
             limits = [self.backward_task.max_positions(), *(network.max_positions() for network in self.backward)]
             lists = [replace(entry, written=int(min(writes for _, writes in limits))) for entry in lists]
-        log_q = reranking.backward_log_probs(
-            lists, self.backward_task, self.backward, self.cfg, f"backward scores {subset}"
-        )
+        log_q = self._backward_log_probs(lists, f"backward scores {subset}")
         return Scored(subset, lists, log_q, reranking.features(lists, log_q, self.scores), counts)
 
-    def _load(self, subset: str) -> None:
-        try:
-            self.task.load_dataset(subset, task_cfg=self.saved.task if self.saved is not None else None)
-        except FileNotFoundError as error:
-            raise AMIError(f"there is no subset {subset} in {self.task.cfg.data}: {error}") from error
-        if len(self.task.dataset(subset)) == 0:
-            raise AMIError(f"the subset {subset} is empty")
+    def _backward_log_probs(self, lists: Sequence[nbest.Candidates], title: str) -> List[np.ndarray]:
+        return reranking.backward_log_probs(lists, self.backward_task, self.backward, self.cfg, title)
 
     def _search(self, subset: str) -> List[nbest.Candidates]:
         if not self.models:
@@ -146,6 +144,20 @@ class MMIDecoder:
         # fairseq's default of 1 leaves nothing to choose from: all that the search finds
         count = self.task.cfg.latent_noise_draws or (options.nbest if options.nbest > 1 else options.beam)
         return nbest.search(self.task, self.models, generator, self.cfg, subset, count, self.finish)
+
+
+def load_subset(task: "AMITranslation", subset: str, saved: Optional[DictConfig] = None) -> None:
+    """Load *subset*, with what *saved*, the settings of a checkpoint, say of the data.
+
+    Raises:
+        AMIError: no such subset, or an empty one.
+    """
+    try:
+        task.load_dataset(subset, task_cfg=saved.task if saved is not None else None)
+    except FileNotFoundError as error:
+        raise AMIError(f"there is no subset {subset} in {task.cfg.data}: {error}") from error
+    if len(task.dataset(subset)) == 0:
+        raise AMIError(f"the subset {subset} is empty")
 
 
 def setup_task(cfg: DictConfig) -> "AMITranslation":

@@ -101,7 +101,7 @@ def backward_networks(
         cfg: fairseq's configuration.
 
     Raises:
-        AMIError: single networks without ``--backward-path``, or checkpoints that do not fit.
+        AMIError: networks that have no other half, without ``--backward-path``, or checkpoints that do not fit.
     """
     if path:
         found, _ = load_models(path, task, cfg, "--backward-path")
@@ -112,5 +112,5 @@ def backward_networks(
 
 
 def bring_backward(models: List[BaseFairseqModel]) -> bool:
-    """Whether *models*, those that search, are pairs and so bring backward networks."""
-    return bool(models) and all(isinstance(model, PairedModel) for model in models)
+    """Whether *models*, those that search, are pairs that bring backward networks; one may be trained without."""
+    return bool(models) and all(isinstance(model, PairedModel) and model.other is not None for model in models)

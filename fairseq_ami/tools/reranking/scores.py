@@ -173,6 +173,14 @@ class BleuCounts:
         """sacreBLEU's corpus score when source i gets hypothesis choice[i]."""
         return _bleu(self._chosen(choice).sum(axis=0))
 
+    def of_sentences(self) -> np.ndarray:
+        """sacreBLEU's sentence score (effective order) of every hypothesis, shape (sources, longest list)."""
+        flat = [
+            BLEU.compute_bleu(c[2:6], c[6:], c[0], c[1], smooth_method="exp", effective_order=True).score
+            for c in self.counts.reshape(-1, 10).tolist()
+        ]
+        return np.array(flat).reshape(self.counts.shape[:2])
+
     def gain_interval(self, before: np.ndarray, after: np.ndarray, draws: int = 1000) -> Tuple[float, float]:
         """95 % interval of BLEU(after) - BLEU(before): paired bootstrap over sentences, always the same draws.
 
@@ -202,13 +210,19 @@ def bleu_counts(lists: Sequence[Candidates], tokenize: str = "13a") -> BleuCount
     Raises:
         AMIError: data without references.
     """
+    references = [entry.reference for entry in lists if entry.reference is not None]
+    if len(references) < len(lists):
+        raise AMIError("BLEU needs references: binarise the data with both languages")
+    return counts_of_texts([[hyp.text for hyp in entry.hypotheses] for entry in lists], references, tokenize)
+
+
+def counts_of_texts(rows: Sequence[Sequence[str]], references: Sequence[str], tokenize: str) -> BleuCounts:
+    """BLEU's counts of texts: those of a row are compared with the reference of the row."""
     metric = BLEU(tokenize=tokenize, force=True)
-    counts = np.zeros((len(lists), max(len(entry.hypotheses) for entry in lists), 10), dtype=np.int64)
-    for row, entry in enumerate(lists):
-        if entry.reference is None:
-            raise AMIError("BLEU needs references: binarise the data with both languages")
-        for column, hypothesis in enumerate(entry.hypotheses):
-            score = metric.corpus_score([hypothesis.text], [[entry.reference]])
+    counts = np.zeros((len(rows), max(map(len, rows)), 10), dtype=np.int64)
+    for row, (texts, reference) in enumerate(zip(rows, references)):
+        for column, text in enumerate(texts):
+            score = metric.corpus_score([text], [[reference]])
             counts[row, column] = [score.sys_len, score.ref_len, *score.counts, *score.totals]
     return BleuCounts(counts, str(metric.get_signature()))
 

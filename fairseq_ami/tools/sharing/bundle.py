@@ -1,6 +1,5 @@
 """Self-contained folders and archives of an exported checkpoint, written whole or not at all."""
 
-import logging
 import os
 import shutil
 import tarfile
@@ -8,17 +7,23 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 import torch
-from fairseq.data import Dictionary
 
 from fairseq_ami.checkpoints import part_of, read_checkpoint
 from fairseq_ami.errors import AMIError
 from fairseq_ami.files import whole
-from fairseq_ami.tools.sharing.model_card import model_card
-from fairseq_ami.tools.sharing.states import pair_state, plain_state, set_text_processing
+from fairseq_ami.tools.formats.record import files_in, format_of, read_record
+from fairseq_ami.tools.sharing.converted import FAIRSEQ, Conversion, check_format, networks_of, write_converted
+from fairseq_ami.tools.sharing.model_card import CARD, model_card
+from fairseq_ami.tools.sharing.states import pair_state, plain_state, set_text_processing, text_processing_of
+from fairseq_ami.tools.sharing.text_files import (
+    CODES,
+    check_codes,
+    copy_text_files,
+    find_dictionaries,
+    warn_about_subwords,
+)
 
-logger = logging.getLogger(__name__)
-
-MODEL, CODES, CARD = "model.pt", "bpecodes", "model_card.md"
+MODEL = "model.pt"
 ARCHIVE = ".tar.gz"
 
 
@@ -31,31 +36,50 @@ def export(
     bpe_codes: Optional[str] = None,
     tokenizer: Optional[str] = None,
     overwrite: bool = False,
+    format: str = "fairseq",
+    quantization: Optional[str] = None,
 ) -> str:
     """Write one network of a pair, or the pair, as a file (``.pt``), ``.tar.gz`` or folder; the path.
 
     Args:
-        checkpoint, out: of a pair; what to write, in the form that its ending says.
+        checkpoint, out: of a pair, or an exported folder; what to write, in the form that its ending says.
         direction: ``forward`` or ``backward``; None with *pair*.
         pair: write both networks and the noise network, for the interface of ``fairseq_ami.hub``.
         data: folder with the dictionaries (default: the one that the checkpoint was trained on).
         bpe_codes, tokenizer: subword-nmt codes; ``moses`` or ``space``: to go into the folder.
+        overwrite: replace an earlier export.
+        format: ``fairseq``, ``ctranslate2`` or ``huggingface``; the last two make a folder, and take a checkpoint of a
+            single Transformer as well.
+        quantization: type of CTranslate2's weights, ``int8`` or ``float16``; None keeps float32.
 
     Raises:
-        AMIError: *out* exists, the checkpoint is not of a pair, or a file is missing or does not fit.
+        AMIError: *out* exists, the checkpoint is not of a pair, a file is missing or does not fit, or *format* cannot
+            hold the network.
     """
     out = out.rstrip("/") or out
-    _check_request(out, direction, pair, bool(bpe_codes or tokenizer))
+    checkpoint = os.path.join(checkpoint, MODEL) if os.path.isdir(checkpoint) else checkpoint
+    check_format(out, format, quantization, pair)
+    if format == FAIRSEQ or pair:
+        _check_request(out, direction, pair, bool(bpe_codes or tokenizer))
     _check_target(out, overwrite)
     if bpe_codes:
         check_codes(bpe_codes)
     state = read_checkpoint(checkpoint, "checkpoint to export", lazily=True)
+    folder = data or str(part_of(state, "task").get("data") or ".")
+    if folder == ".":  # an exported checkpoint: its dictionaries lie beside it
+        folder = os.path.dirname(checkpoint) or "."
+    if format != FAIRSEQ:
+        if not (bpe_codes or tokenizer):
+            bpe_codes, tokenizer = text_processing_of(state, checkpoint)
+        networks = networks_of(state, checkpoint, direction, pair, folder)
+        write_converted(networks, out, Conversion(format, quantization, folder, bpe_codes, tokenizer))
+        return out
     plain = pair_state(state, checkpoint) if pair else plain_state(state, str(direction), checkpoint)
     dictionaries: List[Path] = []
     if not out.endswith(".pt"):
-        dictionaries = find_dictionaries(plain, data or str(part_of(state, "task").get("data") or "."))
+        dictionaries = find_dictionaries(plain, folder)
         set_text_processing(plain["cfg"], CODES if bpe_codes else None, tokenizer)
-        _warn_about_subwords(dictionaries, bpe_codes)
+        warn_about_subwords(dictionaries, bpe_codes)
     with whole(out, parents=True) as temporary:
         if out.endswith(".pt"):
             torch.save(plain, temporary)
@@ -84,59 +108,14 @@ def _check_target(out: str, overwrite: bool) -> None:
         return
     if out.endswith((".pt", ARCHIVE)):
         raise AMIError(f"{out} is a folder: remove it, or name another file")
-    foreign = [name for name in sorted(os.listdir(out)) if not _is_ours(name)]
+    recorded = read_record(out).files if format_of(out) else ()
+    foreign = [name for name in sorted(files_in(out)) if name not in recorded and not _is_ours(name)]
     if foreign:
         raise AMIError(f"{out} holds files that no export wrote ({foreign[0]}, ...): it is not replaced")
 
 
 def _is_ours(name: str) -> bool:
     return name in (MODEL, CODES, CARD) or (name.startswith("dict.") and name.endswith(".txt"))
-
-
-def check_codes(path: str) -> None:
-    """Refuse what is no file of subword-nmt codes.
-
-    Raises:
-        AMIError: missing, or of another format.
-    """
-    from subword_nmt.apply_bpe import BPE
-
-    try:
-        with open(path, encoding="utf-8") as codes:
-            BPE(codes)
-    except OSError as error:
-        raise AMIError(f"--bpe-codes: {path} cannot be read ({error.strerror})") from error
-    except (SystemExit, ValueError, IndexError) as error:  # subword-nmt ends the program on a bad line
-        raise AMIError(f"--bpe-codes: {path} does not hold codes of subword-nmt") from error
-
-
-def find_dictionaries(plain: Dict[str, Any], data: str) -> List[Path]:
-    """The dictionaries of an exported checkpoint: source, then target.
-
-    Raises:
-        AMIError: one is missing, or has another size than the network's embeddings.
-    """
-    task, found = plain["cfg"]["task"], []
-    folder = Path(data.split(os.pathsep)[0])
-    for side, language in (("encoder", task["source_lang"]), ("decoder", task["target_lang"])):
-        path = folder / f"dict.{language}.txt"
-        if not path.is_file():
-            raise AMIError(f"there is no dictionary {path}: name the folder of the binarised data with --data")
-        keys = (f"{side}.embed_tokens.weight", f"forward_model.{side}.embed_tokens.weight")
-        want = next(plain["model"][key] for key in keys if key in plain["model"]).size(0)
-        have = len(Dictionary.load(str(path)))
-        if have != want:
-            raise AMIError(
-                f"{path} has {have} symbols, the network was trained with {want}: name the folder of its own data "
-                "with --data"
-            )
-        found.append(path)
-    return found
-
-
-def _warn_about_subwords(dictionaries: List[Path], bpe_codes: Optional[str]) -> None:
-    if not bpe_codes and "@@ " in dictionaries[0].read_text(encoding="utf-8"):
-        logger.warning("the dictionary holds subwords (@@): without --bpe-codes the export reads segmented text only")
 
 
 def _write(plain: Dict[str, Any], temporary: str, out: str, dictionaries: List[Path], codes: Optional[str]) -> None:
@@ -146,10 +125,7 @@ def _write(plain: Dict[str, Any], temporary: str, out: str, dictionaries: List[P
     try:
         os.makedirs(folder)
         torch.save(plain, os.path.join(folder, MODEL))
-        for path in dictionaries:
-            shutil.copyfile(path, os.path.join(folder, path.name))
-        if codes:
-            shutil.copyfile(codes, os.path.join(folder, CODES))
+        copy_text_files(folder, dictionaries, codes)
         name = os.path.basename(out)[: -len(ARCHIVE)] if archive else os.path.basename(out)
         Path(folder, CARD).write_text(model_card(plain, name), encoding="utf-8")
         if archive:

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence, Union, cast
 
 import torch
-from fairseq import hub_utils, utils
-from fairseq.data import LanguagePairDataset, encoders
+from fairseq import utils
+from fairseq.data import encoders
 from fairseq.models import BaseFairseqModel
-from fairseq.sequence_scorer import SequenceScorer
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -17,7 +16,8 @@ from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.policy import Policy
 from fairseq_ami.generation.rollout import SamplerSettings, roll_out
 from fairseq_ami.models.paired import DIRECTIONS, PairedModel
-from fairseq_ami.types import Arguments, Batch
+from fairseq_ami.tools.sharing.text_interface import TextInterface
+from fairseq_ami.types import Arguments
 
 if TYPE_CHECKING:
     from fairseq_ami.tasks.ami_translation import AMITranslation
@@ -38,11 +38,10 @@ class Score:
     tokens: List[str]
 
 
-class AMIHubInterface(hub_utils.GeneratorHubInterface):
+class AMIHubInterface(TextInterface):
     """A pair of networks that reads and writes text.
 
-    Text is raw when the folder records its tokenisation and BPE (``fairseq-ami export``), else symbols
-    separated by spaces. *direction* is ``forward``, P(T|S), or ``backward``, Q(S|T), whatever the languages
+    *direction* is ``forward``, P(T|S), or ``backward``, Q(S|T), whatever the languages
     are called; by default the one that was loaded: forward, unless source and target were swapped. One
     thread at a time: the direction is a state of the models.
 
@@ -70,10 +69,12 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
         """Inside, all methods of the interface work in *direction*.
 
         Raises:
-            AMIError: an unknown direction.
+            AMIError: an unknown direction, or one that there is no network for.
         """
         if direction is not None and direction not in DIRECTIONS:
             raise AMIError(f"direction {direction!r}: choose forward or backward")
+        if direction == "backward" and any(model.backward_model is None for model in self.models):
+            raise AMIError("there is no backward network: the pair was trained without one")
         before = self.direction
         self._face(direction or before)
         try:
@@ -124,12 +125,6 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
     def _encode_sources(self, sentences: Sequence[str]) -> List[Tensor]:
         return [self._checked(self.encode(s), number, self.max_positions[0]) for number, s in enumerate(sentences)]
 
-    @staticmethod
-    def _checked(tokens: Tensor, number: int, limit: int) -> Tensor:
-        if len(tokens) > limit:
-            raise AMIError(f"sentence {number} has {len(tokens)} symbols, the model takes {limit}: split it")
-        return tokens
-
     # ------------------------------------------------------------------ scores
 
     @torch.no_grad()
@@ -157,12 +152,7 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
             read = self._encode_sources(sources)
             with self._writing_side():
                 written = [self._checked(self.encode(t), n, self.max_positions[1]) for n, t in enumerate(targets)]
-            scorer = SequenceScorer(self.tgt_dict)
-            found: Dict[int, Score] = {}
-            for batch in self._pair_batches(read, written):
-                for number, best in zip(batch["id"].tolist(), scorer.generate(self.models, batch)):
-                    found[number] = self._as_score(best[0])
-            return [found[number] for number in range(len(found))]
+            return [self._as_score(result) for result in self.score_tokens(read, written)]
 
     @contextmanager
     def _writing_side(self) -> Iterator[None]:
@@ -174,30 +164,6 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
             yield
         finally:
             self.tokenizer, self.src_dict = here
-
-    def _pair_batches(self, sources: List[Tensor], targets: List[Tensor]) -> Iterator[Batch]:
-        if not sources:
-            return
-        dataset = LanguagePairDataset(
-            sources,
-            torch.LongTensor([len(tokens) for tokens in sources]),
-            self.src_dict,
-            targets,
-            torch.LongTensor([len(tokens) for tokens in targets]),
-            self.tgt_dict,
-            left_pad_source=self.task.cfg.left_pad_source,
-            left_pad_target=self.task.cfg.left_pad_target,
-            shuffle=False,
-        )
-        batches = self.task.get_batch_iterator(
-            dataset=dataset,
-            max_tokens=self.cfg.dataset.max_tokens,
-            max_sentences=self.cfg.dataset.batch_size,
-            max_positions=self.max_positions,
-            disable_iterator_cache=True,
-        ).next_epoch_itr(shuffle=False)
-        for batch in batches:
-            yield utils.apply_to_sample(lambda tensor: tensor.to(self.device), batch)
 
     def _as_score(self, hypothesis: Dict[str, Any]) -> Score:
         per_token = hypothesis["positional_scores"].float().cpu()
@@ -237,21 +203,46 @@ class AMIHubInterface(hub_utils.GeneratorHubInterface):
             (drawn_texts,) = cast(List[List[str]], self.sample([sentences], *options))
             return drawn_texts
         with self.facing(direction):
-            self._check_sampling(num_samples, noise, temperature, topk, topp)
-            banned = (self.tgt_dict.pad(), self.tgt_dict.bos(), *getattr(self.task, "separators", ()))
-            policy, pad, eos = Policy(banned, temperature, topk, topp), self.tgt_dict.pad(), self.tgt_dict.eos()
-            settings = SamplerSettings(policy, "ancestral", num_samples, max_len_a, max_len_b, seed, pad, eos)
-            model = self.models[0]
-            model.eval()
-            found: Dict[int, List[str]] = {}
             sources = self._encode_sources(sentences)
-            for batch in self._build_batches(sources, False) if sources else ():
-                batch = utils.apply_to_sample(lambda tensor: tensor.to(self.device), batch)
-                drawn = roll_out(model, batch, settings, 0, noise, score=False, network=model.active)
-                texts = [self.decode(utils.strip_pad(row, pad)) for row in drawn.samples.tokens]
-                for i, number in enumerate(batch["id"].tolist()):
-                    found[number] = texts[i * num_samples : (i + 1) * num_samples]
-            return [found[number] for number in range(len(found))]
+            drawn = self.sample_tokens(sources, num_samples, noise, temperature, seed, topk, topp, max_len_a, max_len_b)
+            return [[self.decode(tokens) for tokens in samples] for samples in drawn]
+
+    @torch.no_grad()
+    def sample_tokens(
+        self,
+        sources: Sequence[Tensor],
+        num_samples: int,
+        noise: bool,
+        temperature: float,
+        seed: int,
+        topk: int,
+        topp: float,
+        max_len_a: float,
+        max_len_b: int,
+        first: int = 0,
+    ) -> List[List[Tensor]]:
+        """:meth:`sample` from ids to ids, in the current direction: samples with the end symbol, shape (length,).
+
+        Args:
+            first: number of the first source, where the sources are a part of a longer text.
+
+        Raises:
+            AMIError: see :meth:`sample`.
+        """
+        self._check_sampling(num_samples, noise, temperature, topk, topp)
+        banned = (self.tgt_dict.pad(), self.tgt_dict.bos(), *getattr(self.task, "separators", ()))
+        policy, pad, eos = Policy(banned, temperature, topk, topp), self.tgt_dict.pad(), self.tgt_dict.eos()
+        settings = SamplerSettings(policy, "ancestral", num_samples, max_len_a, max_len_b, seed, pad, eos)
+        model = self.models[0]
+        model.eval()
+        found: Dict[int, List[Tensor]] = {}
+        for batch in self._build_batches(list(sources), False) if len(sources) else ():
+            batch = utils.apply_to_sample(lambda tensor: tensor.to(self.device), {**batch, "id": batch["id"] + first})
+            drawn = roll_out(model, batch, settings, 0, noise, score=False, network=model.active)
+            rows = [utils.strip_pad(row, pad).cpu() for row in drawn.samples.tokens]
+            for i, number in enumerate(batch["id"].tolist()):
+                found[number] = rows[i * num_samples : (i + 1) * num_samples]
+        return [found[number] for number in sorted(found)]
 
     def _check_sampling(self, num_samples: int, noise: bool, temperature: float, topk: int, topp: float) -> None:
         if len(self.models) != 1:

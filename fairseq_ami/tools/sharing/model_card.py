@@ -1,7 +1,11 @@
 """The page that goes with an exported model."""
 
-from typing import Any, Dict
+from typing import Any, Dict, List, Sequence
 
+from fairseq_ami.tools.formats import ctranslate2_writer, huggingface_writer
+from fairseq_ami.tools.formats.record import Record
+
+CARD = "model_card.md"
 _STOCK = {
     "transformer": ("fairseq.models.transformer", "TransformerModel"),
     "lstm": ("fairseq.models.lstm", "LSTMModel"),
@@ -66,4 +70,115 @@ def _pair_usage(name: str) -> "list[str]":
         'print(model.translate(["..."]), model.backtranslate(["..."]))',
         'print(model.score(["source"], ["target"], direction="forward"))',
         'print(model.sample(["..."], num_samples=4, noise=True))',
+    ]
+
+
+# ---------------------------------------------------------------------- other formats
+
+_LIBRARIES = {ctranslate2_writer.NAME: "CTranslate2", huggingface_writer.NAME: "Hugging Face transformers"}
+
+
+def converted_card(state: Dict[str, Any], name: str, record: Record, files: Sequence[str]) -> str:
+    """The page of a network in another library's format, with a script that needs neither fairseq nor this package.
+
+    Args:
+        state: the plain checkpoint that was converted.
+        name: of the folder.
+        record: of the folder.
+        files: names of what lies in the folder.
+    """
+    source, target = record.languages
+    script = _ctranslate2_script if record.format == ctranslate2_writer.NAME else _huggingface_script
+    lines = [
+        f"# {name}: {source} -> {target}",
+        "",
+        f"- format: {_LIBRARIES[record.format]}, weights in {record.quantization or 'float32'}",
+        f"- parameters: {_count(state['model']):,}",
+        f"- updates: {state['optimizer_history'][-1]['num_updates']:,}",
+        f"- input: {_converted_input(record)}",
+        f"- longest source and target: {record.limits[0]} and {record.limits[1]} symbols, end symbols included",
+        "- left out: the latent-noise network of the pair, if it had one",
+        "",
+        "```python",
+        *script(name, record, huggingface_writer.TARGET_TOKENIZER in files),
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _converted_input(record: Record) -> str:
+    steps = [part["_name"] for part in (record.tokenizer, record.bpe) if part]
+    if not steps:
+        return "symbols of the dictionary, separated by spaces"
+    return "text after " + ", then ".join(f"`{step}`" for step in steps) + "; the script below applies them"
+
+
+def _text_steps(name: str, record: Record) -> "tuple[List[str], List[str], List[str], List[str]]":
+    """Lines of the script: imports, preparations, from text to a list of symbols, and back from `symbols` to `text`."""
+    source, target = record.languages
+    imports, prepared, there, back = [], [], [], ['    text = " ".join(symbols)']
+    moses = record.tokenizer is not None and record.tokenizer["_name"] == "moses"
+    if moses:
+        imports.append("from sacremoses import MosesDetokenizer, MosesTokenizer")
+        prepared.append(f'tokenizer, detokenizer = MosesTokenizer("{source}"), MosesDetokenizer("{target}")')
+        there.append("    text = tokenizer.tokenize(text, aggressive_dash_splits=True, return_str=True)")
+    if record.bpe:
+        imports.append("from subword_nmt.apply_bpe import BPE")
+        prepared.append(f'bpe = BPE(open("{name}/{record.bpe["bpe_codes"]}", encoding="utf-8"))')
+        there.append("    text = bpe.process_line(text)")
+        back.append('    text = (text + " ").replace("@@ ", "").rstrip()')
+    if moses:
+        back.append("    text = detokenizer.detokenize(text.split())")
+    return imports, prepared, there, back
+
+
+def _ctranslate2_script(name: str, record: Record, two_tokenizers: bool) -> List[str]:
+    imports, prepared, there, back = _text_steps(name, record)
+    longest = min(200, record.limits[1] - 1)
+    return [
+        "import ctranslate2",
+        *imports,
+        "",
+        f'translator = ctranslate2.Translator("{name}")',
+        *prepared,
+        "",
+        "",
+        "def translate(text):",
+        *there,
+        "    found = translator.translate_batch(",
+        f"        [text.split()], beam_size=5, max_input_length=0, max_decoding_length={longest}",
+        "    )",
+        "    symbols = found[0].hypotheses[0]",
+        *back,
+        "    return text",
+        "",
+        "",
+        'print(translate("..."))',
+    ]
+
+
+def _huggingface_script(name: str, record: Record, two_tokenizers: bool) -> List[str]:
+    imports, prepared, there, back = _text_steps(name, record)
+    written = f'"{name}", subfolder="{huggingface_writer.TARGET_TOKENIZER}"' if two_tokenizers else f'"{name}"'
+    return [
+        *imports,
+        "from transformers import AutoModelForSeq2SeqLM, PreTrainedTokenizerFast",
+        "",
+        f'model = AutoModelForSeq2SeqLM.from_pretrained("{name}")',
+        f'reads = PreTrainedTokenizerFast.from_pretrained("{name}")',
+        f"writes = PreTrainedTokenizerFast.from_pretrained({written})",
+        *prepared,
+        "",
+        "",
+        "def translate(text):",
+        *there,
+        '    inputs = reads(text, return_tensors="pt", return_token_type_ids=False)',
+        "    found = model.generate(**inputs)[0]",
+        "    symbols = writes.decode(found, skip_special_tokens=True).split()",
+        *back,
+        "    return text",
+        "",
+        "",
+        'print(translate("..."))',
     ]

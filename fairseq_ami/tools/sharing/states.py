@@ -10,14 +10,16 @@ from argparse import Namespace
 from dataclasses import fields
 from typing import Any, Dict, Optional, Type
 
+from fairseq.data.data_utils import infer_language_pair
 from fairseq.dataclass.configs import FairseqConfig
-from fairseq.models import ARCH_CONFIG_REGISTRY, MODEL_REGISTRY, BaseFairseqModel
+from fairseq.models import ARCH_CONFIG_REGISTRY, MODEL_REGISTRY, BaseFairseqModel, FairseqEncoderDecoderModel
 from fairseq.models.transformer import transformer_legacy
 from fairseq.tasks.translation import TranslationConfig
 from omegaconf import OmegaConf
 from torch import Tensor
 
 from fairseq_ami.checkpoints import architecture, languages_of, model_class, part_of
+from fairseq_ami.choices import TOKENIZERS
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.pair_settings import mirrored
 from fairseq_ami.models.paired import DIRECTIONS, PairedModel
@@ -28,7 +30,9 @@ logger = logging.getLogger(__name__)
 # the sections of fairseq's configuration that a loaded checkpoint is asked for
 SECTIONS = ("common", "common_eval", "dataset", "distributed_training", "generation", "interactive")
 HUB_MAX_TOKENS = 4096  # a batch of the hub interface
-PAIR_SETTINGS = ("network_settings", "no_latent_noise", "noise_scale", "noise_hidden_dim", "infomax_dim")
+PAIR_SETTINGS = (
+    "network_settings", "no_backward_network", "no_latent_noise", "noise_scale", "noise_hidden_dim", "infomax_dim",
+)  # fmt: skip
 
 
 def pair_class(state: Dict[str, Any], path: str) -> Type[PairedModel]:
@@ -39,7 +43,7 @@ def pair_class(state: Dict[str, Any], path: str) -> Type[PairedModel]:
     """
     model = part_of(state, "model")
     found = model_class(model)
-    if not (isinstance(found, type) and issubclass(found, PairedModel)):
+    if not is_pair(state):
         raise AMIError(
             f"{path} is a checkpoint of {architecture(model)!r}, not a pair of networks (ami_transformer, ami_lstm): "
             "there is nothing to take out of it; fairseq loads it as it is"
@@ -72,10 +76,13 @@ def plain_state(state: Dict[str, Any], direction: str, path: str) -> Dict[str, A
         raise AMIError(f"direction {direction!r}: choose forward or backward")
     cls = pair_class(state, path)
     name = registered_name(cls.network_class)
-    settings = network_settings(part_of(state, "model")["network_settings"][direction], name)
+    stored = part_of(state, "model")["network_settings"]
+    if direction not in stored:
+        raise AMIError(f"{path} has no {direction} network: it was trained with --no-{direction}-network")
+    settings = network_settings(stored[direction], name)
     prefix = f"{direction}_model."
     weights = {key[len(prefix) :]: value for key, value in state["model"].items() if key.startswith(prefix)}
-    cfg = _configuration(state, direction)
+    cfg = _configuration(state, languages(state, direction), _exchanged(state, direction))
     trainable = {key: False for key in ("encoder_freeze_embed", "decoder_freeze_embed") if key in settings}
     cfg["model"] = {**settings, **trainable, "_name": name, "arch": name}  # fairseq cannot freeze without a file
     cfg["task"]["_name"] = "translation"
@@ -83,6 +90,72 @@ def plain_state(state: Dict[str, Any], direction: str, path: str) -> Dict[str, A
     if any(key.startswith("latent_noise.") for key in state["model"]):
         logger.info("the latent-noise network is left out: the plain network translates without noise")
     return _checkpoint(state, cfg, weights)
+
+
+def is_pair(state: Dict[str, Any]) -> bool:
+    """Whether the checkpoint is of a pair."""
+    found = model_class(part_of(state, "model"))
+    return isinstance(found, type) and issubclass(found, PairedModel)
+
+
+def stock_state(state: Dict[str, Any], data: Optional[str], path: str) -> Dict[str, Any]:
+    """A checkpoint of a single network in the form that :func:`plain_state` gives one of a pair.
+
+    The noise network of a ``noisy_transformer`` is left out.
+
+    Args:
+        state: contents of the checkpoint.
+        data: folder of the data; it tells the languages where the checkpoint does not.
+        path: of the checkpoint, for messages.
+
+    Raises:
+        AMIError: a model that does not translate, or unknown languages.
+    """
+    check_translates(state, path)
+    model = part_of(state, "model")
+    name = registered_name(model_class(model))
+    weights = {key: value for key, value in state["model"].items() if not key.startswith("encoder.latent_noise.")}
+    if name == "noisy_transformer":
+        name = "transformer"
+        logger.info("the latent-noise network is left out: the exported network translates without noise")
+    settings = network_settings(model, name) if name in ARCH_CONFIG_REGISTRY else model
+    cfg = _configuration(state, languages_of_task(part_of(state, "task"), data, path))
+    cfg["model"] = {**settings, "_name": name, "arch": name}
+    cfg["task"]["_name"] = "translation"
+    cfg["criterion"] = {"_name": "cross_entropy", "sentence_avg": False}
+    return _checkpoint(state, cfg, weights)
+
+
+def check_translates(state: Dict[str, Any], path: str) -> None:
+    """Refuse what is no encoder-decoder of fairseq's.
+
+    Raises:
+        AMIError: a checkpoint of something else, or of a model that this fairseq does not know.
+    """
+    name = architecture(part_of(state, "model"))
+    cls = model_class(part_of(state, "model"))
+    if not (isinstance(cls, type) and issubclass(cls, FairseqEncoderDecoderModel)):
+        raise AMIError(f"{path} is a checkpoint of {name!r}, which is no network that translates")
+
+
+def languages_of_task(task: Dict[str, Any], data: Optional[str], path: str) -> "tuple[str, str]":
+    """Source and target language of a single network; fairseq stores languages that it found in the data as None.
+
+    Args:
+        task: settings of the task.
+        data: folder of the data, or None for the one of the training.
+        path: of the checkpoint, for messages.
+
+    Raises:
+        AMIError: neither the checkpoint nor the data tells them.
+    """
+    names = [task.get("source_lang"), task.get("target_lang")]
+    folder = data or str(task.get("data") or "").split(os.pathsep)[0]
+    if None in names and os.path.isdir(folder):
+        names = list(infer_language_pair(folder))
+    if None in names:
+        raise AMIError(f"{path} does not tell its languages: name the folder of its binarised data with --data")
+    return names[0], names[1]
 
 
 def pair_state(state: Dict[str, Any], path: str) -> Dict[str, Any]:
@@ -95,11 +168,13 @@ def pair_state(state: Dict[str, Any], path: str) -> Dict[str, Any]:
     stored = part_of(state, "model")
     model = {key: stored.get(key) for key in PAIR_SETTINGS}
     network = registered_name(cls.network_class)
-    model["network_settings"] = {key: network_settings(model["network_settings"][key], network) for key in DIRECTIONS}
+    model["network_settings"] = {
+        key: network_settings(settings, network) for key, settings in model["network_settings"].items()
+    }
     model["pair_languages"], model["backward_languages"] = (list(languages(state, key)) for key in DIRECTIONS)
     name = registered_name(cls)
     model.update(_name=name, arch=name, forward_checkpoint=None, backward_checkpoint=None, explicit_settings=[])
-    cfg = _configuration(state, "forward")
+    cfg = _configuration(state, languages(state, "forward"))
     cfg["model"] = model
     cfg["task"].update(_name=part_of(state, "task").get("_name", "ami_translation"), seed=cfg["common"]["seed"])
     cfg["criterion"] = part_of(state, "criterion")
@@ -133,8 +208,13 @@ def network_settings(stored: Dict[str, Any], name: str) -> Dict[str, Any]:
     return settings
 
 
-def _configuration(state: Dict[str, Any], direction: str) -> Dict[str, Any]:
-    """fairseq's defaults, and the settings of the translation task in one direction."""
+def _exchanged(state: Dict[str, Any], direction: str) -> bool:
+    """Whether the network reads what the task calls its target."""
+    return direction == "backward" and mirrored(languages(state, "forward"), languages(state, "backward"))
+
+
+def _configuration(state: Dict[str, Any], between: "tuple[str, str]", exchanged: bool = False) -> Dict[str, Any]:
+    """fairseq's defaults, and the settings of the translation task between two languages."""
     structure = OmegaConf.structured(FairseqConfig())
     defaults: Any = OmegaConf.to_container(structure, resolve=True, enum_to_str=True)
     cfg = {name: defaults[name] for name in SECTIONS}
@@ -144,10 +224,10 @@ def _configuration(state: Dict[str, Any], direction: str) -> Dict[str, Any]:
     stored = part_of(state, "task")
     names = {field.name for field in fields(TranslationConfig)} - {"_name"}
     task = {name: stored[name] for name in names if name in stored}
-    task["source_lang"], task["target_lang"] = languages(state, direction)
+    task["source_lang"], task["target_lang"] = between
     task.update(data=".", eval_bleu=False, load_alignments=False, train_subset="train", dataset_impl=None)
     limits = [stored.get("max_source_positions", 1024), stored.get("max_target_positions", 1024)]
-    if direction == "backward" and mirrored(languages(state, "forward"), languages(state, "backward")):
+    if exchanged:
         limits.reverse()
     task["max_source_positions"], task["max_target_positions"] = limits
     cfg.update(_name=None, task=task, bpe=None, tokenizer=None)
@@ -202,3 +282,18 @@ def set_text_processing(cfg: Dict[str, Any], bpe_codes: Optional[str], tokenizer
         }
     elif tokenizer is not None:
         cfg["tokenizer"] = {"_name": tokenizer}
+
+
+def text_processing_of(state: Dict[str, Any], path: str) -> "tuple[Optional[str], Optional[str]]":
+    """Codes of subword-nmt and tokenizer that an exported checkpoint records; None for what it does not.
+
+    Args:
+        state: contents of the checkpoint.
+        path: of the checkpoint; the codes lie beside it.
+    """
+    if not state.get("cfg"):
+        return None, None
+    bpe, tokenizer = (state["cfg"].get(name) or {} for name in ("bpe", "tokenizer"))
+    codes = os.path.join(os.path.dirname(path), str(bpe.get("bpe_codes")))
+    known = bpe.get("_name") == "subword_nmt" and os.path.isfile(codes)
+    return codes if known else None, tokenizer.get("_name") if tokenizer.get("_name") in TOKENIZERS else None

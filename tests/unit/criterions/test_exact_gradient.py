@@ -5,80 +5,13 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from unit.exact import Exact, forward_loss, noise_loss
-from unit.tiny import make_batch, make_criterion, make_pair, make_task
+from unit.exact import forward_loss, noise_loss
+from unit.sampled_gradients import EOS, assert_unbiased, exact_gradient, sampled_gradients
+from unit.tiny import make_pair
 
 from fairseq_ami.criterions import ami_minimax
-from fairseq_ami.criterions.ami_turn import Step
-from fairseq_ami.models import paired
 
-EOS = 2
-PAIRS = [([0, 2], [0, 1]), ([1], [1])]  # two sources of different lengths: one row is padded
-UPDATES, COPIES = 12, 300
 RECOMPUTED = {"checkpoint_activations": True, "dropout": 0.3, "attention_dropout": 0.3, "activation_dropout": 0.3}
-
-
-@pytest.fixture(params=[("ami_transformer", {})])
-def game(request, monkeypatch):
-    """A pair whose noise draws are fixed, a batch of many copies, and its exact objectives."""
-    task = make_task()
-    arch, settings = request.param
-    model = make_pair(task, arch=arch, noise_scale=0.8, **settings)
-    eps = torch.randn(3, model.latent.dim(model.forward_model))
-
-    def same_draws(keys, z, padding_mask):
-        draws = eps[: z.size(0)].unsqueeze(1).expand(-1, z.size(1), -1)
-        if padding_mask is None:
-            return draws
-        place = ((~padding_mask).long().cumsum(1) - 1).clamp(min=0).t()
-        return draws.gather(0, place.unsqueeze(-1).expand_as(draws))
-
-    monkeypatch.setattr(paired, "noise_draws", same_draws)
-    batch = make_batch(task, PAIRS * COPIES)
-
-    def exact(**settings):
-        return [Exact(model, source, target, eps, **settings) for source, target in PAIRS]
-
-    return task, model, batch, exact
-
-
-def flat(grads):
-    return torch.cat([g.reshape(-1) for g in grads]).double()
-
-
-def exact_gradient(model, player, loss):
-    """Gradient of the exact loss, summed over the sources, for one player."""
-    weights = list(model.player_networks()[player].parameters())
-    grads = torch.autograd.grad(loss, weights, allow_unused=True)
-    return flat([torch.zeros_like(w) if g is None else g for g, w in zip(grads, weights)])
-
-
-def sampled_gradients(game, phase, reward_mean=None, reward_std=None, **settings):
-    """The criterion's gradient in each of many updates, for one copy of the sources; (updates, weights)."""
-    task, model, batch, _ = game
-    criterion = make_criterion(task, **settings)
-    model.set_players({phase})
-    weights = list(model.player_networks()[phase].parameters())
-    rows = []
-    for update in range(UPDATES):
-        loss = criterion(model, batch, Step(phase, update, reward_mean, reward_std))[0]
-        model.zero_grad()
-        (loss / COPIES).backward()  # checkpointed layers allow no torch.autograd.grad
-        rows.append(flat([torch.zeros_like(w) if w.grad is None else w.grad for w in weights]))
-    model.set_players({"noise", "forward", "backward"})
-    return torch.stack(rows)
-
-
-def assert_unbiased(sampled, exact):
-    """Within a few standard errors everywhere, and of the same direction."""
-    mean = sampled.mean(0)
-    assert exact.norm() > 0.05  # there is something to agree on
-    error = sampled.std(0) / math.sqrt(len(sampled)) + 1e-5 * exact.norm()  # float32 has no more digits
-    deviation = (mean - exact) / error
-    assert deviation.abs().max() < 6
-    assert deviation.pow(2).mean().sqrt() < 2
-    assert F.cosine_similarity(mean, exact, dim=0) > 0.99
-    assert mean.norm() / exact.norm() == pytest.approx(1.0, abs=0.1)
 
 
 # ------------------------------------------------------------------ the enumeration itself

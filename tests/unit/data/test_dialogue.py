@@ -227,7 +227,7 @@ def test_log_q_of_samples_and_of_real_replies(arch):
     _, _, log = criterion(model, batch, Step("forward", 4))
     assert float(log["log_q_sum"]) == pytest.approx(sum(fake), rel=1e-4)
     lengths = [len(by_hand(PAIRS[n], [])[1]) for n in order]
-    multipliers = criterion._multiplier(model, batch, rollout).tolist()
+    multipliers = criterion.multiplier(model, batch, rollout).tolist()
     rewards = [k * q / lengths[i // 3] for i, (k, q) in enumerate(zip(multipliers, fake))]
     assert float(log["reward_sum"]) == pytest.approx(sum(rewards), rel=1e-4)
     _, size, log = criterion(model, batch, Step("backward", 4))

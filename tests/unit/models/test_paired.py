@@ -9,10 +9,9 @@ from fairseq.models.lstm import LSTMModel
 from fairseq.models.transformer import TransformerModel
 from unit.tiny import dictionary, make_batch, make_pair, make_task
 
-from fairseq_ami.criterions.ami_validation import weights_replaced
 from fairseq_ami.errors import AMIError
-from fairseq_ami.models.paired import repeat_rows
-from fairseq_ami.modules import dropout_off
+from fairseq_ami.models.pair_latent import repeat_rows
+from fairseq_ami.modules import dropout_off, weights_replaced
 from fairseq_ami.optim import AMIPhased
 from fairseq_ami.optim.ami_phased import AMIPhasedConfig
 from fairseq_ami.random_streams import stream_keys

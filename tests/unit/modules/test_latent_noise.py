@@ -11,7 +11,7 @@ from fairseq.models.transformer import TransformerModel
 from unit.tiny import SIZES, make_batch, make_pair
 
 from fairseq_ami.models.noisy_transformer import NoisyTransformer
-from fairseq_ami.models.paired import noise_draws
+from fairseq_ami.models.pair_latent import noise_draws
 from fairseq_ami.modules import LatentNoise, root_mean_square
 from fairseq_ami.random_streams import stream_keys
 

@@ -15,7 +15,7 @@ from fairseq_ami.objectives import (
     entropies,
     fake_loss,
     label_smoothed_nll,
-    leave_one_out_baseline,
+    leave_one_out,
     policy_loss,
     token_log_likelihood,
     token_log_probs,
@@ -31,16 +31,16 @@ LOG = math.log
 # ------------------------------------------------------------------ policy gradient
 
 
-def test_leave_one_out_is_the_mean_of_the_others():
+def test_leave_one_out_takes_off_the_mean_of_the_others():
     """(1, 2, 6): 4, 3.5 and 1.5; each source apart."""
-    got = leave_one_out_baseline(torch.tensor([[1.0, 2.0, 6.0], [0.0, 0.0, 3.0]]))
-    assert got.tolist() == [[4.0, 3.5, 1.5], [1.5, 1.5, 0.0]]
+    got = leave_one_out(torch.tensor([[1.0, 2.0, 6.0], [0.0, 0.0, 3.0]]))
+    assert got.tolist() == [[1 - 4, 2 - 3.5, 6 - 1.5], [-1.5, -1.5, 3.0]]
 
 
 def test_leave_one_out_needs_two_samples():
     """With one sample there are no others."""
     with pytest.raises(ValueError, match="at least two"):
-        leave_one_out_baseline(torch.zeros(3, 1))
+        leave_one_out(torch.zeros(3, 1))
 
 
 def test_advantages_subtract_then_scale():

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from fairseq_ami.optim.running_statistics import RunningStatistics, on_device
+from fairseq_ami.optim.running_statistics import RunningSlope, RunningStatistics, on_device
 
 
 def sums(*rewards):
@@ -104,6 +104,21 @@ def test_state_survives():
     for each in (statistics, other):
         update(each, "forward", (-5.0,))
     assert statistics.state_dict() == other.state_dict()
+
+
+def test_running_slope_by_hand():
+    """Numerator and denominator are averaged apart; an update without different lengths tells nothing."""
+    tracker = RunningSlope(0.75)
+    assert tracker.slope("forward") is None
+    for products, squares in ((-2.0, 8.0), (0.0, 0.0), (6.0, 4.0)):
+        tracker.add("forward", torch.tensor([products, squares], dtype=torch.float64))
+        tracker.hold()
+        tracker.commit("forward")
+    assert tracker.slope("forward") == (0.75 * -2 + 0.25 * 6) / (0.75 * 8 + 0.25 * 4)
+    assert tracker.slope("noise") is None
+    other = RunningSlope(0.75)
+    other.load_state_dict(tracker.state_dict())
+    assert other.slope("forward") == tracker.slope("forward")
 
 
 def test_sums_on_the_device_are_float64_whatever_they_were():

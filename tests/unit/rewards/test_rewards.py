@@ -55,6 +55,12 @@ def test_names_and_weights_that_cannot_be_read(text, message):
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["bpe", "", "@@@"])
+def test_subwords_that_fairseq_does_not_know(name):
+    with pytest.raises(AMIError, match="--reward-post-process .*: fairseq knows '@@ '"):
+        TextReader(dictionary(3), dictionary(3), name)
+
+
 # ------------------------------------------------------------------ text
 
 

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# One row of the comparison of rewards: ./8_rewards.sh ROW. All rows start from the same networks, see the same batches, stop
+# by the same rule (the best validation BLEU, looked at every VALID_EVERY forward updates) and decode in the same way.
+#   mle            maximum likelihood goes on
+#   constant       a constant reward, which under a baseline is exactly nothing: maximum likelihood again
+#   arbitrary      a hash as the reward (control.py): what sampling and a policy gradient do by themselves
+#   mrt            sentence chrF as the reward, against the reference: what a similarity can do
+#   mmi, mmi-anchor                 log Q; with a pull to where P began
+#   ami, ami-neutral, ami-anchor    K log Q; without what is linear in length; the latter with the pull as well
+. "$(dirname "$0")/common.sh"
+ROW=${1:-}
+FORWARD_UPDATES=${FORWARD_UPDATES:-1250}
+VALID_EVERY=${VALID_EVERY:-250}
+SAMPLES=${SAMPLES:-5}
+POLICY_WEIGHT=${POLICY_WEIGHT:-4}
+ANCHOR=${ANCHOR:-0.5}
+per_cycle=10  # updates of P between those of Q
+
+case $ROW in
+  mle) OBJECTIVE=mle OPTIONS= ;;
+  constant) OBJECTIVE=reward OPTIONS="--reward constant" ;;
+  arbitrary) OBJECTIVE=reward OPTIONS="--reward control:arbitrary" PYTHONPATH=$HERE:${PYTHONPATH:-} && export PYTHONPATH ;;
+  mrt) OBJECTIVE=reward OPTIONS="--reward chrf --reward-length as-is" ;;
+  mmi) OBJECTIVE=mmi OPTIONS= ;;
+  mmi-anchor) OBJECTIVE=mmi OPTIONS="--anchor-weight $ANCHOR --reward-length neutral" ;;
+  ami) OBJECTIVE=ami OPTIONS= ;;
+  ami-neutral) OBJECTIVE=ami OPTIONS="--reward-length neutral" ;;
+  ami-anchor) OBJECTIVE=ami OPTIONS="--reward-length neutral --anchor-weight $ANCHOR" ;;
+  *) stop "name a row: mle, constant, arbitrary, mrt, mmi, mmi-anchor, ami, ami-neutral, ami-anchor" ;;
+esac
+case $OBJECTIVE in
+  mle | reward) cycle=forward=$per_cycle backward=0 ;;
+  *) cycle=forward=$per_cycle,backward=2 backward=2 ;;
+esac
+[ "$OBJECTIVE" = mle ] || OPTIONS="$OPTIONS --num-samples $SAMPLES --sample-temperature 0.6 --policy-weight $POLICY_WEIGHT"
+every=$((VALID_EVERY * (per_cycle + backward) / per_cycle))
+RUN=$WORK/$KIND$SRC-$TGT.rewards.$ROW.$SEED NOISE_UPDATES=0
+EXTRA="--no-latent-noise --no-valid-bound --phase-cycle $cycle --validate-interval 1000 --validate-interval-updates $every
+  --save-interval-updates $every $OPTIONS $EXTRA"
+train_pair $((FORWARD_UPDATES * (per_cycle + backward) / per_cycle))

@@ -1,0 +1,17 @@
+"""What the verbs tell while they work."""
+
+import logging
+import os
+import sys
+
+
+def show_progress(least: str = "INFO") -> None:
+    """fairseq's messages in fairseq's form, on stderr: stdout is for the table.
+
+    Args:
+        least: level of the messages that are shown, unless the variable LOGLEVEL names another.
+    """
+    form = "%(asctime)s | %(levelname)s | %(name)s | %(message)s"
+    level = os.environ.get("LOGLEVEL", least).upper()
+    logging.basicConfig(format=form, datefmt="%Y-%m-%d %H:%M:%S", level=level, stream=sys.stderr, force=True)
+    logging.getLogger("hydra").setLevel(logging.WARNING)

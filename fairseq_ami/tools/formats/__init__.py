@@ -1,0 +1,1 @@
+"""Networks in the formats of other libraries: CTranslate2 and Hugging Face transformers."""
