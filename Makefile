@@ -63,7 +63,7 @@ export CHECK_MACHINE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo demo-vae test test-slow gpu-check kenlm lint clean distclean
+.PHONY: help venv demo demo-vae test test-slow gpu-check kenlm reference figures lint clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -108,6 +108,12 @@ kenlm: .kenlm/bin/query  ## build KenLM's lmplz and query into .kenlm/bin; needs
 
 .kenlm/bin/query: scripts/build_kenlm.sh | $(READY)
 	@$(RUN_ENV) scripts/build_kenlm.sh $(RUN) .kenlm
+
+reference: $(READY)  ## write docs/reference.md anew, from the options in the code
+	@$(RUN_ENV) $(RUN) scripts/reference.py
+
+figures: $(READY)  ## draw the figures of README.md anew, from the tables of the examples
+	@$(RUN_ENV) $(RUN) scripts/figures.py
 
 lint: $(READY)  ## style, types and shell scripts: ruff, mypy, shellcheck, each where it is installed
 	@$(RUN_ENV) scripts/lint.sh $(RUN)

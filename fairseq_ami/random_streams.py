@@ -26,6 +26,14 @@ class Stream(IntEnum):
     VAE_PRIOR = 102  # z ~ p(z)
     VAE_WORDS = 103  # words that its decoder does not see
     VAE_ENCODER_WORDS = 104  # words that its encoder does not see
+    DIALOG_SENTENCE = 111  # training of a dialogue model: z of a reply
+    DIALOG_CONVERSATION = 112  # z of a conversation
+    DIALOG_WORDS = 113  # words that the decoder does not see
+    DIALOG_UTTERANCES = 114  # utterances that the context does not see
+    DIALOG_IMPORTANCE = 115  # z of a reply, in the importance-weighted bound
+    DIALOG_IMPORTANCE_CONVERSATION = 116
+    DIALOG_PRIOR = 121  # decoding: z of a reply
+    DIALOG_PRIOR_CONVERSATION = 122
     EVAL_POSTERIOR = 201  # evaluation of a text VAE
     EVAL_IMPORTANCE = 202
     EVAL_PRIOR = 203
@@ -72,6 +80,29 @@ def stream_keys(seed: int, update: int, stream: int, ids: Tensor, num_samples: i
     key = _mix(key + _GOLDEN * (ids.long() + 1))
     samples = torch.arange(1, num_samples + 1, device=ids.device)
     return _mix(key.unsqueeze(1) + _GOLDEN * samples).reshape(-1)
+
+
+def text_ids(tokens: Tensor, mask: Tensor) -> Tensor:
+    """One 64-bit number for each text, in the place of a sentence id where none is known.
+
+    Equal texts have equal numbers, whatever the padding around them.
+
+    Args:
+        tokens: shape (batch, length).
+        mask: True where a token counts, shape (batch, length).
+
+    Returns:
+        int64, shape (batch,).
+    """
+    places = mask.long().cumsum(1)
+    each = _mix(_mix(tokens.long() + _GOLDEN * places) + _GOLDEN)
+    return _mix((each * mask).sum(1))
+
+
+def derived_keys(keys: Tensor, count: int) -> Tensor:
+    """*count* keys that follow from each key, for parts that draw numbers of their own; shape (len(keys), count)."""
+    counter = torch.arange(1, count + 1, device=keys.device)
+    return _mix(_mix(keys.unsqueeze(1) + _GOLDEN * counter))  # once more than the numbers of the key itself
 
 
 def uniform(keys: Tensor, count: int) -> Tensor:

@@ -37,7 +37,8 @@ Arguments = Union[Namespace, DictConfig]  # settings of a model or of a search, 
 Network = FairseqEncoderDecoderModel  # one of a pair: fairseq's Transformer or its LSTM
 TransformerOut = Dict[str, List[Tensor]]  # what fairseq's Transformer encoder returns
 LSTMOut = Tuple[Tensor, Tensor, Tensor, Tensor]  # of its LSTM encoder: outputs, hidden states, cells, padding mask
-EncoderOut = Union[TransformerOut, LSTMOut]
+HREDOut = Dict[str, Tensor]  # of a hierarchical encoder: what its decoder is conditioned on, z
+EncoderOut = Union[TransformerOut, LSTMOut, HREDOut]
 DecoderOut = Tuple[Tensor, Optional[Dict[str, Any]]]  # logits (batch, length, vocabulary); attention and the like
 IncrementalState = Dict[str, Dict[str, Optional[Tensor]]]  # what a decoder keeps from one word to the next
 Hypotheses = List[List[Dict[str, Tensor]]]  # what a search found for each source, best first
@@ -114,6 +115,16 @@ class PairTask(Protocol):
 
     @property
     def separators(self) -> Tuple[int, ...]: ...
+
+
+class DictionaryTask(Protocol):
+    """A task with a dictionary for each side."""
+
+    @property
+    def source_dictionary(self) -> Dictionary: ...
+
+    @property
+    def target_dictionary(self) -> Dictionary: ...
 
 
 class SentenceTask(Protocol):

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # One row of the comparison of rewards: ./8_rewards.sh ROW. All rows start from the same networks, see the same batches, stop
 # by the same rule (the best validation BLEU, looked at every VALID_EVERY forward updates) and decode in the same way.
+# NAME=... gives a run with other settings (EXTRA, SAMPLES, POLICY_WEIGHT, ANCHOR) a name of its own.
 #   mle            maximum likelihood goes on
 #   constant       a constant reward, which under a baseline is exactly nothing: maximum likelihood again
 #   arbitrary      a hash as the reward (control.py): what sampling and a policy gradient do by themselves
@@ -34,7 +35,7 @@ case $OBJECTIVE in
 esac
 [ "$OBJECTIVE" = mle ] || OPTIONS="$OPTIONS --num-samples $SAMPLES --sample-temperature 0.6 --policy-weight $POLICY_WEIGHT"
 every=$((VALID_EVERY * (per_cycle + backward) / per_cycle))
-RUN=$WORK/$KIND$SRC-$TGT.rewards.$ROW.$SEED NOISE_UPDATES=0
+RUN=$WORK/$KIND$SRC-$TGT.rewards.${NAME:-$ROW}.$SEED NOISE_UPDATES=0
 EXTRA="--no-latent-noise --no-valid-bound --phase-cycle $cycle --validate-interval 1000 --validate-interval-updates $every
   --save-interval-updates $every $OPTIONS $EXTRA"
 train_pair $((FORWARD_UPDATES * (per_cycle + backward) / per_cycle))

@@ -9,9 +9,8 @@ from fairseq_ami.errors import AMIError
 from fairseq_ami.files import whole
 from fairseq_ami.tools.replies.corpus import BACKWARD, CODES, REPORT, Settings, prepare, table
 
-_OURS = re.compile(
-    rf"(train|valid|test)\.(hist|reply|hist-reply\.(hist|reply)\.(bin|idx))|dict\.\w+\.txt|{BACKWARD}|{CODES}|{REPORT}"
-)
+_DATA = r"(train|valid|test)\.(hist|reply|dialogue|(hist-reply\.(hist|reply)|dialogue)\.(bin|idx))"
+_OURS = re.compile(rf"{_DATA}|dict\.\w+\.txt|{BACKWARD}|{CODES}|{REPORT}")
 
 
 def run(args: argparse.Namespace) -> int:

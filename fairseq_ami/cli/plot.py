@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 def run(args: argparse.Namespace) -> int:
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr, force=True)
-    if not (args.output or args.table):
-        raise AMIError("pass --output FILE, --table, or both")
+    args.table = args.table or not args.output
     if args.output:
         check_path(args.output)
     return plot_training(args) if args.figure == "training" else plot_latent(args)
@@ -39,7 +38,7 @@ def plot_training(args: argparse.Namespace) -> int:
     metrics = list(dict.fromkeys(filter(None, args.metrics.split(","))))
     if not metrics:
         raise AMIError("--metrics: name at least one")
-    training.check_metrics(runs, metrics)
+    training.check_metrics(runs, metrics, args.log, args.kind)
     if args.output:
         save(training.draw(runs, metrics), args.output)
     if args.table:

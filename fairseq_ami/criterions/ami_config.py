@@ -42,7 +42,8 @@ class AMIMinimaxConfig(FairseqDataclass):
     center_cosine: bool = field(
         default=False,
         metadata={
-            "help": "let K(T') compare mean embeddings less that of the average word: without it K likes long replies"
+            "help": "subtract the corpus' average word embedding before K(T') compares; without it K favours long "
+            "replies"
         },
     )
     infomax_weight: float = field(

@@ -3,14 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Optional
 
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.dataclass import ChoiceEnum
 from omegaconf import II
 
+from fairseq_ami.criterions.kl_config import AnnealedKL
 from fairseq_ami.errors import AMIError
 from fairseq_ami.objectives.divergences import FREE_BITS_PER
 from fairseq_ami.objectives.importance import GRADIENTS
 from fairseq_ami.objectives.mutual_information import NEGATIVES
-from fairseq_ami.schedules import ANNEALINGS
 
 MI_ESTIMATORS = ("tangent", "dv", "nwj", "infonce", "js")  # those of the register that keep nothing between updates
 XI_MODES = ("ema", "optimal", "fixed", "paper")
@@ -18,22 +18,9 @@ MEASURES = ("bound", "information", "valid-bound", "valid-information")
 
 
 @dataclass
-class VAEMineConfig(FairseqDataclass):
-    kl_weight: float = field(default=1.0, metadata={"help": "weight of KL(q(z|x) || p(z)), after annealing (beta)"})
-    kl_anneal: ChoiceEnum(ANNEALINGS) = field(
-        default="constant",
-        metadata={
-            "help": "how the KL weight gets to --kl-weight: it is there, it rises once, or in cycles (Fu et al. 2019)"
-        },
-    )
-    kl_start: float = field(default=0.0, metadata={"help": "KL weight at the start of --kl-anneal"})
-    kl_anneal_updates: int = field(default=0, metadata={"help": "length of --kl-anneal in updates"})
+class VAEMineConfig(AnnealedKL):
     kl_anneal_epochs: float = field(
         default=0.0, metadata={"help": "length of --kl-anneal in epochs, instead of --kl-anneal-updates"}
-    )
-    kl_cycles: int = field(default=4, metadata={"help": "how many times the weight rises with --kl-anneal cyclic"})
-    kl_cycle_ratio: float = field(
-        default=0.5, metadata={"help": "part of a cycle in which the weight rises with --kl-anneal cyclic"}
     )
     free_bits: float = field(
         default=0.0,

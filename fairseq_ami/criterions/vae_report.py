@@ -45,6 +45,11 @@ def log_vae_metrics(logs: List[Dict[str, Any]]) -> None:
     for name, (numerator, denominator) in RATIOS.items():
         if numerator in total and total[denominator] > 0:
             metrics.log_scalar(name, total[numerator] / total[denominator], total[denominator], round=4)
+    log_active_units(logs, sentences)
+
+
+def log_active_units(logs: List[Dict[str, Any]], sentences: float) -> None:
+    """Log ``au`` from the moments of the posterior means of so many *sentences*, if there are any."""
     if any("mean_sum" in log for log in logs):
         # in meters of fairseq's own, which alone it finds again in a checkpoint
         metrics.log_scalar_sum("_mean_count", sentences)

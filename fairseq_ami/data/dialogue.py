@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 SEPARATOR = "<sep>"
 HISTORY, REPLY = "hist", "reply"  # languages of the forward network
 CONTEXT, LAST = "context", "last"  # languages of the backward network
+DIALOGUE = "dialogue"  # whole dialogues
 
 
 # ---------------------------------------------------------------------- text

@@ -2,15 +2,14 @@
 
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-import torch
 from fairseq.models import BaseFairseqModel
 from fairseq.sequence_generator import EnsembleModel, SequenceGenerator
 from torch import Tensor
 
 from fairseq_ami.errors import AMIError
+from fairseq_ami.generation.drawn_search import DrawnSearch
 from fairseq_ami.models.paired import PairedModel
 from fairseq_ami.random_streams import Stream, stream_keys
-from fairseq_ami.types import Hypotheses
 
 
 class _NoisyEnsemble(EnsembleModel):
@@ -23,7 +22,7 @@ class _NoisyEnsemble(EnsembleModel):
         return [self.models[i].perturb(out, self.keys)[0] for i, out in enumerate(outs)]
 
 
-class NoisySearch:
+class NoisySearch(DrawnSearch):
     """Runs *generator* once a draw (one noise a hypothesis, drawn before the beam is expanded).
 
     Args:
@@ -44,20 +43,13 @@ class NoisySearch:
                 )
             if model.direction != "forward":
                 raise AMIError("--latent-noise-draws: only the forward direction has a noise network")
-        self.generator, self.draws, self.seed = generator, draws, seed
+        super().__init__(generator, draws)
+        self.seed = seed
         self.generator.model = _NoisyEnsemble(models)
         self.generator.model.eval()
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.generator, name)
-
-    def cuda(self) -> "NoisySearch":
-        self.generator.cuda()
-        return self
-
-    @torch.no_grad()
-    def generate(self, models: Sequence[BaseFairseqModel], sample: Mapping[str, Any], **kwargs: Any) -> Hypotheses:
-        """One hypothesis a draw for each source, best score first.
+    def start(self, sample: Mapping[str, Any]) -> None:
+        """Draw the noises of a batch.
 
         Raises:
             AMIError: a batch without the numbers of its sentences.
@@ -65,10 +57,7 @@ class NoisySearch:
         if "id" not in sample:
             raise AMIError("--latent-noise-draws: the batch has no `id`, on which the noise of a sentence depends")
         ids = sample["id"].to(sample["net_input"]["src_tokens"].device)
-        keys = stream_keys(self.seed, 0, Stream.SEARCH_NOISE, ids, self.draws).view(-1, self.draws)
-        found: List[List[Dict[str, Tensor]]] = [[] for _ in range(len(ids))]
-        for draw in range(self.draws):
-            self.generator.model.keys = keys[:, draw]
-            for row, hypotheses in enumerate(self.generator.generate(models, sample, **kwargs)):
-                found[row].extend(hypotheses[:1])
-        return [sorted(row, key=lambda h: -float(h["score"])) for row in found]
+        self._keys = stream_keys(self.seed, 0, Stream.SEARCH_NOISE, ids, self.draws).view(-1, self.draws)
+
+    def use(self, draw: int) -> None:
+        self.generator.model.keys = self._keys[:, draw]

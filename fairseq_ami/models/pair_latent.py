@@ -7,7 +7,7 @@ from fairseq.models import FairseqEncoder
 from torch import Tensor
 
 from fairseq_ami.random_streams import normal
-from fairseq_ami.types import EncoderOut, LSTMOut, Network, TransformerOut
+from fairseq_ami.types import EncoderOut, HREDOut, LSTMOut, Network, TransformerOut
 
 Out = TypeVar("Out")
 
@@ -66,6 +66,23 @@ class LSTMLatent:
     def replace(encoder_out: LSTMOut, z: Tensor) -> LSTMOut:
         hidden, cell = z.chunk(2, dim=0)
         return (encoder_out[0], hidden, cell, encoder_out[3])
+
+
+class HREDLatent:
+    """z of an HRED: what its decoder is conditioned on, the last state of the GRU over utterances."""
+
+    @staticmethod
+    def dim(network: Network) -> int:
+        return network.encoder.context.gru.hidden_size
+
+    @staticmethod
+    def get(encoder_out: HREDOut) -> Tuple[Tensor, Optional[Tensor]]:
+        """z of shape (1, batch, channels). Nothing is padding."""
+        return encoder_out["z"].unsqueeze(0), None
+
+    @staticmethod
+    def replace(encoder_out: HREDOut, z: Tensor) -> HREDOut:
+        return {**encoder_out, "z": z.squeeze(0)}
 
 
 def noise_draws(keys: Tensor, z: Tensor, padding_mask: Optional[Tensor]) -> Tensor:

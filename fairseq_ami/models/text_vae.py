@@ -4,13 +4,12 @@ import copy
 from typing import Any, Collection, Dict, List, Optional, Tuple
 
 import torch
-import torch.nn.functional as F
 from fairseq.data import Dictionary
 from fairseq.models import BaseFairseqModel
 from torch import Tensor, nn
 
+from fairseq_ami.models.decoder_likelihood import bow_log_likelihood, decoder_log_likelihood, previous_tokens
 from fairseq_ami.modules import DiagonalGaussian
-from fairseq_ami.objectives.likelihood import places_of
 from fairseq_ami.random_streams import uniform
 from fairseq_ami.types import Batch, DecoderOut, LatentDecoder, SentenceEncoder
 
@@ -139,25 +138,11 @@ class TextVAE(BaseFairseqModel):
         """
         if z is None:
             z = self.no_latent(tokens)
-        previous = self.previous_tokens(tokens)
-        if hide is not None:  # the first symbol tells nothing, so there is nothing to hide
-            words = F.pad(hide[:, :-1], (1, 0)) & previous.ne(self.pad)
-            previous = previous.masked_fill(words, self.dictionary.unk())
-        condition = self.condition(z)
-        features, _ = self.decoder.extract_features(previous, encoder_out=condition)
-        places = places_of(tokens.ne(self.pad))
-        sentences, skip = places // tokens.size(1), condition["skip"]
-        bias = None if skip is None else skip.index_select(0, sentences)
-        logits = self.decoder.output_layer(features.flatten(0, 1).index_select(0, places), bias)
-        losses = F.cross_entropy(
-            logits.to(torch.promote_types(logits.dtype, torch.float32)), tokens.flatten()[places], reduction="none"
-        )
-        return -losses.new_zeros(tokens.size(0)).index_add(0, sentences, losses)
+        return decoder_log_likelihood(self.decoder, tokens, self.condition(z), hide)
 
     def previous_tokens(self, tokens: Tensor) -> Tensor:
         """Decoder input for *tokens*: shifted right behind the end symbol."""
-        first = torch.full_like(tokens[:, :1], self.dictionary.eos())
-        return torch.cat([first, tokens[:, :-1]], dim=1)
+        return previous_tokens(tokens, self.dictionary.eos())
 
     def hidden_words(self, tokens: Tensor, keys: Tensor) -> Optional[Tensor]:
         """Which words --word-dropout hides in training: drawn from each sentence's own random stream."""
@@ -174,10 +159,7 @@ class TextVAE(BaseFairseqModel):
 
     def bow_log_likelihood(self, tokens: Tensor, z: Tensor) -> Tensor:
         """Log-probability of the words of x in any order (Zhao et al. 2017), end symbol left out, shape (batch,)."""
-        logits = self.bow(z.to(self.bow[0].weight.dtype))
-        log_probs = torch.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=1)
-        words = tokens.ne(self.pad) & tokens.ne(self.dictionary.eos())
-        return (log_probs.gather(1, tokens) * words).sum(1)
+        return bow_log_likelihood(self.bow, tokens, z, self.pad, self.dictionary.eos())
 
     def no_latent(self, tokens: Tensor) -> Tensor:
         """z of a language model: nothing for each row."""

@@ -1,7 +1,7 @@
 """``text_vae_lstm``: the paper's LSTM VAE, and ``text_lm_lstm``, its decoder alone (VAE-MINE section 5.2)."""
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from fairseq_ami.models.text_vae_parts import (
     TextVAEModelConfig,
     build_latent_skip,
     check_sizes,
+    check_task,
     fill_in,
     optional_parts,
 )
@@ -81,6 +82,12 @@ class LSTMLatentDecoder(FairseqIncrementalDecoder):
     """LSTM that reads c z beside every word and starts from tanh(W c z + b), c = *latent_scale*.
 
     With *latent_skip* the logits of all words also get an addend that is linear in c z.
+    HRED conditions it on the context of a dialogue in the place of z.
+
+    Args:
+        cell: ``lstm``, or ``gru``, which has one state.
+        every_word: z stands beside every word; without, only the first state tells of it.
+        embed_tokens: word vectors that are shared; None makes new ones.
     """
 
     def __init__(
@@ -93,12 +100,18 @@ class LSTMLatentDecoder(FairseqIncrementalDecoder):
         dropout: float,
         longest: int,
         latent_scale: float = 1.0,
+        cell: str = "lstm",
+        every_word: bool = True,
+        embed_tokens: Optional[nn.Embedding] = None,
         latent_skip: Optional[nn.Linear] = None,
     ):
         super().__init__(dictionary)
-        self.embed_tokens = embedding(dictionary, embed_dim)
-        self.lstm = nn.LSTM(embed_dim + latent_dim, hidden, layers, batch_first=True)
-        self.first_state = nn.Linear(latent_dim, 2 * layers * hidden) if latent_dim else None
+        self.embed_tokens = embedding(dictionary, embed_dim) if embed_tokens is None else embed_tokens
+        self.every_word, self.states = every_word, 2 if cell == "lstm" else 1
+        network = nn.LSTM if cell == "lstm" else nn.GRU
+        inputs = embed_dim + (latent_dim if every_word else 0)
+        self.lstm = network(inputs, hidden, layers, batch_first=True)  # the name of a GRU too, in checkpoints
+        self.first_state = nn.Linear(latent_dim, self.states * layers * hidden) if latent_dim else None
         self.output_projection = nn.Linear(hidden, len(dictionary))
         self.latent_skip = latent_skip
         self.dropout_in, self.dropout_out = nn.Dropout(dropout), nn.Dropout(dropout)
@@ -132,22 +145,27 @@ class LSTMLatentDecoder(FairseqIncrementalDecoder):
         if incremental_state is not None:
             prev_output_tokens = prev_output_tokens[:, -1:]
             cached = self.get_incremental_state(incremental_state, "lstm")
-            state = None if cached is None else (cached["h"], cached["c"])
+            state = None if cached is None else self._as_state([cached[name] for name in "hc" if name in cached])
         if state is None:
             state = self._first(z)
         words = self.dropout_in(self.embed_tokens(prev_output_tokens))
-        inputs = torch.cat([words, z.unsqueeze(1).expand(-1, words.size(1), -1)], dim=2)
-        outputs, state = self.lstm(inputs, state)
+        if self.every_word:
+            words = torch.cat([words, z.unsqueeze(1).expand(-1, words.size(1), -1)], dim=2)
+        outputs, state = self.lstm(words, state)
         if incremental_state is not None:
-            self.set_incremental_state(incremental_state, "lstm", {"h": state[0], "c": state[1]})
-        return self.dropout_out(outputs), {}
+            parts = state if self.states == 2 else (state,)
+            self.set_incremental_state(incremental_state, "lstm", dict(zip("hc", parts)))
+        return self.dropout_out(outputs), {"attn": None}
 
-    def _first(self, z: Tensor) -> Optional[Tuple[Tensor, Tensor]]:
+    def _first(self, z: Tensor) -> Any:
         if self.first_state is None:
             return None  # zeros
-        state = torch.tanh(self.first_state(z)).view(len(z), 2, self.lstm.num_layers, self.lstm.hidden_size)
-        state = state.permute(1, 2, 0, 3).contiguous()
-        return state[0], state[1]
+        state = torch.tanh(self.first_state(z)).view(len(z), self.states, self.lstm.num_layers, self.lstm.hidden_size)
+        return self._as_state(state.permute(1, 2, 0, 3).contiguous().unbind())
+
+    def _as_state(self, parts: Sequence[Tensor]) -> Any:
+        """What torch takes as a state: hidden states and cells of an LSTM, hidden states of a GRU."""
+        return tuple(parts) if self.states == 2 else parts[0]
 
     def output_layer(self, features: Tensor, bias: Optional[Tensor] = None) -> Tensor:
         """Logits of all words.
@@ -172,7 +190,7 @@ class LSTMLatentDecoder(FairseqIncrementalDecoder):
         **kwargs: Any,
     ) -> DecoderOut:
         features, extra = self.extract_features(prev_output_tokens, encoder_out, incremental_state)
-        skip = encoder_out["skip"]
+        skip = encoder_out.get("skip")
         return self.output_layer(features, None if skip is None else skip.unsqueeze(1)), extra
 
     def reorder_incremental_state(self, incremental_state: IncrementalState, new_order: Tensor) -> None:
@@ -229,8 +247,9 @@ class TextVAELSTM(TextVAE):
         """Build a new model for the vocabulary of *task*.
 
         Raises:
-            AMIError: sizes that make no network.
+            AMIError: sizes that make no network, or another kind of task.
         """
+        check_task(task)
         fill_in(cfg, TextVAELSTMConfig)
         check_sizes(cfg, ("embed_dim", "hidden_size", "num_layers", "max_target_positions"))
         if cfg.latent_scale <= 0:
@@ -241,7 +260,7 @@ class TextVAELSTM(TextVAE):
         encoder = _build_encoder(cfg, dictionary) if latent else None
         skip = build_latent_skip(cfg, dictionary)
         decoder = LSTMLatentDecoder(
-            dictionary, *sizes, latent, cfg.dropout, cfg.max_target_positions, cfg.latent_scale, skip
+            dictionary, *sizes, latent, cfg.dropout, cfg.max_target_positions, cfg.latent_scale, latent_skip=skip
         )
         if cfg.share_word_vectors:
             encoder.share_words(decoder.embed_tokens)

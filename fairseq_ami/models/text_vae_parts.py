@@ -5,10 +5,11 @@ from typing import Any, Dict, Optional, Sequence, Type, Union
 
 from fairseq.data import Dictionary
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.tasks.language_modeling import LanguageModelingTask
 from omegaconf import DictConfig
 from torch import nn
 
-from fairseq_ami.errors import AMIError
+from fairseq_ami.errors import NO_LANGUAGE_MODEL, AMIError
 from fairseq_ami.models.pair_settings import set_args
 from fairseq_ami.modules.critics import CRITICS, build_critic
 from fairseq_ami.types import Arguments, SentenceEncoder
@@ -74,6 +75,16 @@ def fill_in(cfg: Union[TextVAEModelConfig, Arguments], config: Type[TextVAEModel
         known = name in cfg if isinstance(cfg, DictConfig) else hasattr(cfg, name)
         if not known:
             set_args(cfg, **{name: default.default})
+
+
+def check_task(task: object) -> None:
+    """Refuse a task for stock language models, which fairseq-eval-lm takes by default.
+
+    Raises:
+        AMIError: with the command that measures a text VAE.
+    """
+    if isinstance(task, LanguageModelingTask):
+        raise AMIError(NO_LANGUAGE_MODEL)
 
 
 def check_sizes(cfg: TextVAEModelConfig, names: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from fairseq_ami.models.text_vae_parts import (
     TextVAEModelConfig,
     build_latent_skip,
     check_sizes,
+    check_task,
     fill_in,
     optional_parts,
 )
@@ -113,8 +114,9 @@ class TextVAETransformer(TextVAE):
         """Build a new model for the vocabulary of *task*.
 
         Raises:
-            AMIError: sizes that make no network.
+            AMIError: sizes that make no network, or another kind of task.
         """
+        check_task(task)
         fill_in(cfg, TextVAETransformerConfig)
         check_sizes(cfg, ("embed_dim", "ffn_dim", "num_layers", "attention_heads", "max_target_positions"))
         if cfg.embed_dim % cfg.attention_heads:

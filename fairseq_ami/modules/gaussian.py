@@ -7,6 +7,8 @@ from typing import Optional
 import torch
 from torch import Tensor
 
+from fairseq_ami.random_streams import normal
+
 
 @dataclass(frozen=True)
 class DiagonalGaussian:
@@ -31,13 +33,26 @@ class DiagonalGaussian:
             noise = torch.randn_like(self.mean)
         return self.mean + noise * (0.5 * self.log_variance).exp()
 
-    def kl_by_dimension(self) -> Tensor:
-        """KL to the standard normal prior, in nats, shape (batch, latent)."""
-        return 0.5 * (self.mean.pow(2) + self.log_variance.exp() - self.log_variance - 1.0)
+    def draw(self, keys: Tensor) -> Tensor:
+        """One sample of each row, by its key (see :mod:`fairseq_ami.random_streams`), shape (batch, latent)."""
+        return self.sample(normal(keys, 1, self.mean.size(1)).squeeze(1).to(self.mean.dtype))
 
-    def kl(self) -> Tensor:
-        """KL to the standard normal prior, in nats, shape (batch,)."""
-        return self.kl_by_dimension().sum(1)
+    @staticmethod
+    def value(drawn: Tensor) -> Tensor:
+        """What a network reads of a sample: the sample itself."""
+        return drawn
+
+    def kl_by_dimension(self, prior: Optional["DiagonalGaussian"] = None) -> Tensor:
+        """KL to *prior*, without one to the standard normal, in nats, shape (batch, latent)."""
+        if prior is None:
+            return 0.5 * (self.mean.pow(2) + self.log_variance.exp() - self.log_variance - 1.0)
+        gap = self.log_variance - prior.log_variance
+        squares = (self.mean - prior.mean).pow(2) * (-prior.log_variance).exp()
+        return 0.5 * (squares + gap.exp() - gap - 1.0)
+
+    def kl(self, prior: Optional["DiagonalGaussian"] = None) -> Tensor:
+        """KL to *prior*, without one to the standard normal, in nats, shape (batch,)."""
+        return self.kl_by_dimension(prior).sum(1)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """log q(z) in nats; *z* has the shape of the mean or broadcasts with it; the last dimension is summed."""

@@ -98,7 +98,7 @@ class AMIPhasedConfig(FairseqDataclass):
         },
     )
     baseline_decay: float = field(
-        default=0.9, metadata={"help": "weight of the past in the running mean and spread of the rewards"}
+        default=0.9, metadata={"help": "weight of the past in the running mean and standard deviation of the rewards"}
     )
     lr: List[float] = II("optimization.lr")
     # under these names, which are those of fairseq's own flags: any other would become a flag that is always on

@@ -25,7 +25,7 @@ from fairseq_ami.optim.running_statistics import on_device
 from fairseq_ami.schedules import Annealing, updates_in
 from fairseq_ami.training import start
 from fairseq_ami.training.phased_task import PhasedTask
-from fairseq_ami.training.settings import RunSettings, check_settings
+from fairseq_ami.training.settings import RunSettings, check_complete, check_settings
 from fairseq_ami.types import Arguments, Log
 
 logger = logging.getLogger(__name__)
@@ -71,6 +71,7 @@ class TextVAETask(PhasedTask):
         Raises:
             AMIError: no folder, or no dictionary in it.
         """
+        check_complete(cfg)
         path = os.path.join(cfg.data, "dict.txt")
         if not os.path.isfile(path):
             raise AMIError(
@@ -133,16 +134,6 @@ class TextVAETask(PhasedTask):
         """
         raise AMIError(
             "fairseq-generate and -interactive need a source, which a text VAE has not: use fairseq-ami vae-sample"
-        )
-
-    def eval_lm_dataloader(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Not for this task.
-
-        Raises:
-            AMIError: always, with the verb that evaluates.
-        """
-        raise AMIError(
-            "fairseq-eval-lm reads language models, and the task text_vae has its own: use fairseq-ami vae-eval"
         )
 
     def get_batch_iterator(self, dataset: FairseqDataset, *args: Any, **kwargs: Any) -> EpochBatchIterator:

@@ -1,7 +1,7 @@
 """The skeleton of training by turns, which all tasks of this package share."""
 
 import logging
-from typing import Any, Dict, FrozenSet, List, Optional, Set, Tuple
+from typing import Any, Dict, FrozenSet, List, NoReturn, Optional, Set, Tuple
 
 import torch
 from fairseq.criterions import FairseqCriterion
@@ -16,12 +16,14 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.autograd.profiler import record_function
 
-from fairseq_ami.errors import AMIError
+from fairseq_ami.errors import NO_LANGUAGE_MODEL, AMIError
 from fairseq_ami.optim import AMIPhased, phased
 from fairseq_ami.optim.finite import Moment, advice
 from fairseq_ami.training import patience
 from fairseq_ami.training.batches import is_filler, no_gradient, nothing, training_batches
 from fairseq_ami.training.exchange import fit_buffer
+from fairseq_ami.training.meters import drop_silent_meters
+from fairseq_ami.training.settings import check_complete
 from fairseq_ami.types import Batch, Log
 
 logger = logging.getLogger(__name__)
@@ -74,6 +76,16 @@ class PhasedTask(FairseqTask):
         raise NotImplementedError
 
     # ------------------------------------------------------------------ building
+
+    @classmethod
+    def setup_task(cls, cfg: Any, **kwargs: Any) -> FairseqTask:
+        """Build the task.
+
+        Raises:
+            AMIError: a configuration file that leaves something open.
+        """
+        check_complete(cfg)
+        return super().setup_task(cfg, **kwargs)
 
     def get_batch_iterator(self, dataset: FairseqDataset, *args: Any, **kwargs: Any) -> EpochBatchIterator:
         return training_batches(self, dataset, super().get_batch_iterator(dataset, *args, **kwargs), kwargs)
@@ -149,9 +161,18 @@ class PhasedTask(FairseqTask):
         inner.finish_update(distributed_utils.get_data_parallel_group() if world > 1 else None)
         self._after_step(inner)
 
+    def eval_lm_dataloader(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Not for the tasks of this package.
+
+        Raises:
+            AMIError: always, with the command that measures.
+        """
+        raise AMIError(NO_LANGUAGE_MODEL)
+
     # ------------------------------------------------------------------ logs and checkpoints
 
     def reduce_metrics(self, logging_outputs: List[Log], criterion: FairseqCriterion) -> None:
+        drop_silent_meters()
         super().reduce_metrics(logging_outputs, criterion)
         if self._optimizer is not None and any("phase" in log for log in logging_outputs):
             self._optimizer.watch.check_sum(float(sum(log["loss"] for log in logging_outputs)))

@@ -1,9 +1,9 @@
 """The settings of the whole run that the task has to know, and which of them cannot work."""
 
 from dataclasses import dataclass
-from typing import Dict, Optional
+from typing import Any, Dict, Iterator, Optional
 
-from omegaconf import II, DictConfig
+from omegaconf import II, DictConfig, OmegaConf
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.training.refused import REFUSED, Rule, refuse
@@ -34,6 +34,35 @@ class RunSettings:
     reset_optimizer: bool = II("checkpoint.reset_optimizer")
     no_save: bool = II("checkpoint.no_save")
     no_save_optimizer_state: bool = II("checkpoint.no_save_optimizer_state")
+
+
+def check_complete(cfg: DictConfig) -> None:
+    """Refuse a configuration whose file leaves something to the command line (``???``) that was not given there.
+
+    Args:
+        cfg: settings of a task, inside fairseq's whole configuration or alone.
+
+    Raises:
+        AMIError: with everything that is open.
+    """
+    parent = cfg._get_parent() if isinstance(cfg, DictConfig) else None
+    whole: Any = {} if parent is None else OmegaConf.to_container(parent, resolve=False)
+    missing = sorted(_open_places(whole))
+    if getattr(cfg, "data", "") is None:  # fairseq's own default takes the place of ???
+        missing.append("task.data")
+    if missing:
+        raise AMIError(
+            f"the configuration leaves open {', '.join(missing)}: give each on the command line of hydra, "
+            f"as {missing[0]}=VALUE"
+        )
+
+
+def _open_places(section: Dict[str, Any], place: str = "") -> Iterator[str]:
+    for name, value in section.items():
+        if isinstance(value, dict):
+            yield from _open_places(value, f"{place}{name}.")
+        elif value == "???":
+            yield f"{place}{name}"
 
 
 def check_settings(cfg: DictConfig, *more: Dict[str, Rule]) -> None:

@@ -44,6 +44,9 @@ class Exact:
             delta = self.delta(z)
             hidden, cell = (z + delta).chunk(2)
             return (out[0], hidden, cell, out[3]), delta
+        if "z" in out:  # HRED: one vector a row
+            delta = self.delta(out["z"].unsqueeze(0))
+            return {"z": out["z"] + delta[0]}, delta
         delta = self.delta(out["encoder_out"][0])
         return {**out, "encoder_out": [out["encoder_out"][0] + delta]}, delta
 

@@ -13,6 +13,7 @@ PAGES = [str(path.relative_to(ROOT)) for top in ("*.md", "docs/*.md", "examples/
 MAP = (ROOT / "docs" / "paper_map.md").read_text()
 NAMES = sorted(set(re.findall(r"`((?:[a-z_]+\.)+[A-Za-z_]+)`", MAP)) - {"fairseq_ami"})
 TRAPS = (ROOT / "docs" / "traps.md").read_text()
+PAGES_OF_OPTIONS = ("reference", "options")
 TESTS = sorted(set(re.findall(r"`((?:unit|functional|learning|gpu)/[\w/]+\.py)[`:]", MAP + TRAPS)))
 
 
@@ -57,28 +58,26 @@ def test_every_trap_is_numbered_once():
     assert [int(row) for row in rows] == list(range(1, len(rows) + 1)) and len(rows) >= 50
 
 
-def test_options_of_the_readme():
-    """Every option in the README's tables exists, and every option of the criterion stands there."""
-    from argparse import ArgumentParser
+def test_options_in_running_text():
+    """Every option that a page names is one of ours, of fairseq's, or of the tools that a command line starts."""
+    from fairseq.options import get_preprocessing_parser
 
-    from fairseq.dataclass.utils import gen_parser_from_dataclass
-
-    from fairseq_ami.criterions.ami_config import AMIMinimaxConfig
-    from fairseq_ami.models.pair_settings import add_pair_args
-    from fairseq_ami.optim.ami_phased import AMIPhasedConfig
-    from fairseq_ami.tasks.ami_translation import AMITranslationConfig
-
-    parser = ArgumentParser(add_help=False)
-    for config in (AMITranslationConfig, AMIMinimaxConfig, AMIPhasedConfig):
-        gen_parser_from_dataclass(parser, config())
-    add_pair_args(parser)
-    known = {option for action in parser._actions for option in action.option_strings}
-    readme = (ROOT / "README.md").read_text()
-    tables = readme[readme.index("## Options") : readme.index("## What is logged")]
-    named = set(re.findall(r"--[a-z][a-z0-9-]+", "\n".join(line for line in tables.splitlines() if line[:1] == "|")))
-    assert named - {"--arch"} <= known
-    ours = {f"--{field.replace('_', '-')}" for field in AMIMinimaxConfig.__dataclass_fields__} - {"---name", "--seed"}
-    assert ours <= named
+    others = {name for action in get_preprocessing_parser()._actions for name in action.option_strings}
+    others |= {
+        "--upgrade",
+        "--build-constraint",
+        "--no-deps",
+        "--extra-index-url",
+        "--logdir",
+        "--config-dir",
+        "--config-name",
+    }
+    known = set(
+        re.findall(r"`(--[\w-]+)", "".join((ROOT / "docs" / f"{name}.md").read_text() for name in PAGES_OF_OPTIONS))
+    )
+    for name in ("extending", "faq", "getting_started", "glossary", "tools", "../README"):
+        text = (ROOT / "docs" / f"{name}.md").read_text()
+        assert set(re.findall(r"(?<![\w-])(--[a-z][a-z0-9-]+)", text)) - known - others == set(), name
 
 
 def test_options_of_the_text_vae_page():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
-from fairseq_ami.random_streams import normal, stream_keys, uniform
+from fairseq_ami.random_streams import derived_keys, normal, stream_keys, text_ids, uniform
 
 MASK = 2**64 - 1
 GOLDEN = 0x9E3779B97F4A7C15
@@ -116,3 +116,22 @@ def test_seed_update_stream_and_id_are_not_interchangeable():
     ]  # fmt: skip
     keys = torch.cat(keys)
     assert len(keys.unique()) == len(keys)
+
+
+def test_numbers_of_texts():
+    """They depend on words and order, not on padding or on the batch."""
+    rows = torch.tensor([[1, 1, 5, 6, 2], [5, 6, 2, 1, 1], [1, 1, 6, 5, 2], [1, 5, 6, 6, 2], [1, 1, 1, 5, 2]])
+    found = text_ids(rows, rows.ne(1)).tolist()
+    assert found[0] == found[1] and len(set(found)) == 4
+    assert text_ids(rows[3:4, 1:], rows[3:4, 1:].ne(1)).tolist() == found[3:4]
+    many = torch.cartesian_prod(*[torch.arange(8)] * 5)  # every text of five words
+    assert len(set(text_ids(many, many.ge(0)).tolist())) == 8**5
+
+
+def test_derived_keys_draw_other_numbers():
+    """Than the key itself, and than each other."""
+    keys = stream_keys(1, 2, 3, torch.arange(50), 1)
+    derived = derived_keys(keys, 3)
+    assert torch.equal(derived[:, :2], derived_keys(keys, 2))
+    numbers = torch.cat([uniform(keys, 4), *(uniform(derived[:, i], 4) for i in range(3))]).flatten()
+    assert len(numbers.unique()) > 0.999 * len(numbers)

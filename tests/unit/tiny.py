@@ -32,6 +32,7 @@ SIZES = {
         "decoder_out_embed_dim": 4,
         "decoder_layers": 1,
     },
+    "ami_hred": {"embed_dim": 4, "encoder_hidden_size": 4, "context_hidden_size": 6, "decoder_hidden_size": 8},
 }
 
 
@@ -53,7 +54,7 @@ def make_task(source_words=3, target_words=2, languages=("en", "de")):
 
 
 # factor on the initial weights, for distributions that are far from uniform and depend on the input
-SPREAD = {"ami_transformer": 1.5, "ami_lstm": 12.0}
+SPREAD = {"ami_transformer": 1.5, "ami_lstm": 12.0, "ami_hred": 4.0}
 
 
 def make_pair(task, arch="ami_transformer", seed=1, **settings):

@@ -36,4 +36,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     plane.add_argument("--cpu", action="store_true", help="leave a GPU alone")
     for kind in (curves, plane):
         kind.add_argument("--output", metavar="FILE", help="write the figure to FILE: .pdf, .png or .svg")
-        kind.add_argument("--table", action="store_true", help="print the numbers; needs no matplotlib")
+        kind.add_argument("--table", action="store_true", help="print the numbers (without --output, always)")

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.tools.figures.canvas import new_figure
@@ -16,25 +16,26 @@ if TYPE_CHECKING:
 _LINE = re.compile(r"^.*?(?:\| INFO \| (\S+) \| |\]\[(\S+)\]\[INFO\] - )(.*)$")
 _EQUALS = re.compile(r"(\w+)=([^,\s]+)")
 _PIPES = re.compile(r"\| (\w+) ([^|\s]+)(?= \||$)")
+KINDS = ("train", "train_inner", "valid")  # lines that every training log has
 # what the axis says; other metrics stand under their own names
 AXES = {
-    "kl": "KL (nats a sentence)",
+    "kl": "KL (nats per sentence)",
     "mi": "I(x; z) (nats)",
     "bound": "bound on I(x; z) (nats)",
     "au": "active units",
-    "nll": "-ELBO (nats a sentence)",
-    "reconstruction": "-log p(x|z) (nats a sentence)",
+    "nll": "-ELBO (nats per sentence)",
+    "reconstruction": "-log p(x|z) (nats per sentence)",
     "kl_weight": "weight of the KL term",
     "ppl": "perplexity",
     "loss": "loss (bits)",
-    "nll_loss": "NLL (bits a token)",
-    "vim_bound": "log Q(S|T') (nats a sentence)",
-    "vim_bound_token": "log Q(S|T') (nats a token)",
-    "vim_bound_common": "log Q(S|T'), common Q\n(nats a sentence)",
-    "vim_bound_token_common": "log Q(S|T'), common Q\n(nats a token)",
+    "nll_loss": "NLL (bits per token)",
+    "vim_bound": "log Q(S|T') (nats per sentence)",
+    "vim_bound_token": "log Q(S|T') (nats per token)",
+    "vim_bound_common": "log Q(S|T'), common Q\n(nats per sentence)",
+    "vim_bound_token_common": "log Q(S|T'), common Q\n(nats per token)",
     "reward_forward": "reward of P (nats)",
     "reward_noise": "reward of the noise (nats)",
-    "wps": "tokens a second",
+    "wps": "tokens per second",
     "num_updates": "updates",
 }
 
@@ -90,6 +91,16 @@ def read_run(path: str, kind: str, name: str) -> Run:
     Raises:
         AMIError: no such file, or no such lines in it.
     """
+    points = _read_points(path, kind)
+    if not points:
+        raise AMIError(
+            f"{path} has no {kind!r} lines with num_updates: is it what fairseq-train printed with --log-format simple "
+            "or json? (--kind chooses the lines)"
+        )
+    return Run(name, points)
+
+
+def _read_points(path: str, kind: str) -> Points:
     points: Points = {}
     try:
         with open(path, encoding="utf-8", errors="replace") as log:
@@ -99,28 +110,49 @@ def read_run(path: str, kind: str, name: str) -> Run:
                     points[int(numbers["num_updates"])] = numbers
     except OSError as error:
         raise AMIError(f"cannot read {path}: {error}") from error
-    if not points:
-        raise AMIError(
-            f"{path} has no {kind!r} lines with num_updates: is it what fairseq-train printed with --log-format simple "
-            "or json? (--kind chooses the lines)"
-        )
-    return Run(name, points)
+    return points
 
 
-def check_metrics(runs: Sequence[Run], metrics: Sequence[str]) -> None:
+def check_metrics(runs: Sequence[Run], metrics: Sequence[str], paths: Sequence[str], kind: str) -> None:
     """Refuse a metric that no run has.
 
+    Args:
+        runs: read with *kind*.
+        metrics: names that were asked for.
+        paths: the logs.
+        kind: the lines that were read.
+
     Raises:
-        AMIError: with the names that there are.
+        AMIError: with the names that there are, or the kind of line that has the metric.
     """
-    known = {name for run in runs for values in run.points.values() for name in values}
+    known = _names(runs)
     for metric in metrics:
         if metric not in known:
-            raise AMIError(f"no log has the metric {metric!r}; there are {', '.join(sorted(known - {'num_updates'}))}")
+            raise AMIError(
+                f"no {kind!r} line has the metric {metric!r}{_elsewhere(paths, metric, kind)}; there are "
+                f"{', '.join(sorted(known - {'num_updates'}))}"
+            )
+
+
+def _names(runs: Sequence[Run]) -> Set[str]:
+    return {name for run in runs for values in run.points.values() for name in values}
+
+
+def _elsewhere(paths: Sequence[str], metric: str, read: str) -> str:
+    """Which other lines have the metric, or one whose name begins with it, as the end of a sentence."""
+    for kind in KINDS:
+        if kind != read:
+            names = sorted(_names([Run(path, _read_points(path, kind)) for path in paths]))
+            if metric in names:
+                return f", but {kind!r} lines do: pass --kind {kind}"
+            longer = [name for name in names if name.startswith(f"{metric}_")]
+            if longer:
+                return f", but {kind!r} lines have {', '.join(longer)}: pass --kind {kind}"
+    return ""
 
 
 def table(runs: Sequence[Run], metrics: Sequence[str]) -> str:
-    """Tab-separated: run, update, one column a metric; ``-`` where a line does not have it."""
+    """Tab-separated: run, update, one column per metric; ``-`` where a line does not have it."""
     lines = ["\t".join(["run", "update", *metrics])]
     for run in runs:
         for update, values in sorted(run.points.items()):
@@ -131,7 +163,7 @@ def table(runs: Sequence[Run], metrics: Sequence[str]) -> str:
 
 
 def draw(runs: Sequence[Run], metrics: Sequence[str]) -> "Figure":
-    """One panel a metric, one line a run.
+    """One panel per metric, one line per run.
 
     Raises:
         AMIError: matplotlib is not installed.

@@ -7,13 +7,24 @@ import shutil
 from dataclasses import asdict, dataclass, fields
 from typing import Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
-from fairseq.binarizer import FileBinarizer, VocabularyDatasetBinarizer
+from fairseq.binarizer import BinarizeSummary, FileBinarizer, VocabularyDatasetBinarizer
 from fairseq.data import Dictionary
 from fairseq.tokenizer import tokenize_line
 from subword_nmt.apply_bpe import BPE
 from subword_nmt.learn_bpe import learn_bpe
 
-from fairseq_ami.data.dialogue import CONTEXT, HISTORY, LAST, REPLY, SEPARATOR, Dialogue, Example, examples, joined
+from fairseq_ami.data.dialogue import (
+    CONTEXT,
+    DIALOGUE,
+    HISTORY,
+    LAST,
+    REPLY,
+    SEPARATOR,
+    Dialogue,
+    Example,
+    examples,
+    joined,
+)
 from fairseq_ami.errors import AMIError
 from fairseq_ami.tools.replies.readers import read_dialogues, tokenize
 
@@ -69,7 +80,9 @@ def prepare(folder: str, splits: Dict[str, Sequence[str]], settings: Settings) -
     """Make a corpus in an empty *folder*.
 
     ``SPLIT.hist`` and ``SPLIT.reply`` hold the words, an example a line; ``SPLIT.hist-reply.*`` the binarised
-    pairs; ``backward/SPLIT.context-last.*`` those of the backward network. All dictionaries are the same.
+    pairs; ``backward/SPLIT.context-last.*`` those of the backward network. ``SPLIT.dialogue`` holds whole dialogues of
+    two utterances or more, one a line and without persona, ``SPLIT.dialogue.*`` the binarised ones. All dictionaries
+    are the same.
 
     Args:
         folder: where.
@@ -85,16 +98,17 @@ def prepare(folder: str, splits: Dict[str, Sequence[str]], settings: Settings) -
     work = os.path.join(folder, WORK)
     os.makedirs(work)
     os.makedirs(os.path.join(folder, BACKWARD))
-    counts, found = {}, {}
+    counts, found, spoken = {}, {}, {}
     training: List[str] = []
     for split, paths in splits.items():
         counts[split] = Counts()
-        found[split], utterances = _read(paths, settings, counts[split])
+        found[split], spoken[split], utterances = _read(paths, settings, counts[split])
         if not found[split]:
             raise AMIError(f"--{split} {' '.join(paths)}: no reply with an utterance before it")
         if split == "train":
             training = utterances
         _write_pairs(folder, split, found[split], PAIRS[""], str)
+        _write_dialogues(folder, split, spoken[split], str)
     encode: Callable[[str], str] = str
     if settings.bpe_merges:
         encode = _learn_subwords(os.path.join(folder, CODES), training, settings.bpe_merges)
@@ -105,15 +119,20 @@ def prepare(folder: str, splits: Dict[str, Sequence[str]], settings: Settings) -
             unknown = _binarise(work, os.path.join(folder, path), split, languages, dictionary, settings.workers)
             if REPLY in unknown:
                 counts[split].reply_words, counts[split].unknown_words = unknown[REPLY]
+    for split in splits:
+        _write_dialogues(work, split, spoken[split], encode)
+        name = f"{split}.{DIALOGUE}"
+        _binarise_file(os.path.join(work, name), os.path.join(folder, name), dictionary, settings.workers)
     _save_dictionaries(dictionary, folder)
     shutil.rmtree(work)
     _write_report(os.path.join(folder, REPORT), splits, settings, counts, len(dictionary))
     return counts, len(dictionary)
 
 
-def _read(paths: Sequence[str], settings: Settings, counts: Counts) -> Tuple[List[Example], List[str]]:
-    """Examples of the files, and every utterance once."""
+def _read(paths: Sequence[str], settings: Settings, counts: Counts) -> Tuple[List[Example], List[List[str]], List[str]]:
+    """Examples of the files, the utterances of each dialogue of two or more, and every utterance once."""
     kept: List[Example] = []
+    dialogues: List[List[str]] = []
     utterances: List[str] = []
     for path in paths:
         for dialogue in read_dialogues(path, settings.form):
@@ -125,6 +144,8 @@ def _read(paths: Sequence[str], settings: Settings, counts: Counts) -> Tuple[Lis
             counts.dialogues += 1
             counts.utterances += len(spoken)
             utterances += [*dialogue.persona, *spoken]
+            if len(spoken) > 1:
+                dialogues.append(spoken)
             for example in examples(dialogue, settings.history):
                 if not example.reply:
                     counts.empty_replies += 1
@@ -133,7 +154,7 @@ def _read(paths: Sequence[str], settings: Settings, counts: Counts) -> Tuple[Lis
                 else:
                     kept.append(example)
     counts.examples = len(kept)
-    return kept, utterances
+    return kept, dialogues, utterances
 
 
 def _sides(example: Example, encode: Callable[[str], str]) -> Dict[str, str]:
@@ -153,6 +174,11 @@ def _write_pairs(
             sides = _sides(example, encode)
             for file, language in zip(files, languages):
                 file.write(sides[language] + "\n")
+
+
+def _write_dialogues(folder: str, split: str, dialogues: List[List[str]], encode: Callable[[str], str]) -> None:
+    with open(os.path.join(folder, f"{split}.{DIALOGUE}"), "w", encoding="utf-8", newline="\n") as file:
+        file.writelines(joined([encode(utterance) for utterance in spoken]) + "\n" for spoken in dialogues)
 
 
 # ---------------------------------------------------------------------- words to numbers
@@ -206,16 +232,17 @@ def _binarise(
     """As fairseq-preprocess does; words (without end symbols) and unknown ones of each language."""
     found = {}
     for language in languages:
-        summary = FileBinarizer.multiprocess_dataset(
-            os.path.join(work, f"{split}.{language}"),
-            "mmap",
-            VocabularyDatasetBinarizer(dictionary),
-            os.path.join(folder, f"{split}.{'-'.join(languages)}.{language}"),
-            vocab_size=len(dictionary),
-            num_workers=workers,
-        )
+        prefix = os.path.join(folder, f"{split}.{'-'.join(languages)}.{language}")
+        summary = _binarise_file(os.path.join(work, f"{split}.{language}"), prefix, dictionary, workers)
         found[language] = summary.num_tok - summary.num_seq, summary.num_replaced
     return found
+
+
+def _binarise_file(text: str, prefix: str, dictionary: Dictionary, workers: int) -> BinarizeSummary:
+    """Binarise a file to ``PREFIX.bin`` and ``PREFIX.idx``."""
+    return FileBinarizer.multiprocess_dataset(
+        text, "mmap", VocabularyDatasetBinarizer(dictionary), prefix, vocab_size=len(dictionary), num_workers=workers
+    )
 
 
 def _write_report(

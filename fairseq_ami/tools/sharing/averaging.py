@@ -16,6 +16,11 @@ logger = logging.getLogger(__name__)
 
 _NAMES = {"epoch": re.compile(r"checkpoint(\d+)\.pt"), "update": re.compile(r"checkpoint_\d+_(\d+)\.pt")}
 
+_WRITTEN_BY = {
+    "epoch": "writes one after each epoch unless --no-epoch-checkpoints is given, and keeps --keep-last-epochs of them",
+    "update": "writes one every --save-interval-updates N, and keeps --keep-interval-updates of them",
+}
+
 
 def last_checkpoints(folder: str, kind: str, count: int, upper_bound: Optional[int] = None) -> List[str]:
     """The last *count* checkpoints of a run, oldest first.
@@ -33,14 +38,26 @@ def last_checkpoints(folder: str, kind: str, count: int, upper_bound: Optional[i
         raise AMIError(f"{count} checkpoints cannot be averaged: ask for at least one")
     if not os.path.isdir(folder):
         raise AMIError(f"there is no folder {folder}: with --num-{kind}-checkpoints, --inputs is the --save-dir")
+    found = _numbered(folder, kind, upper_bound)
+    if len(found) < count:
+        other = next(name for name in _NAMES if name != kind)
+        others = len(_numbered(folder, other, upper_bound))
+        way_out = f" It has {others} {other} checkpoints: --num-{other}-checkpoints {others}." if others else ""
+        raise AMIError(
+            f"{folder} holds {len(found)} {kind} checkpoints, {count} were asked for.{way_out} fairseq-train "
+            f"{_WRITTEN_BY[kind]}"
+        )
+    return [path for _, path in found[-count:]]
+
+
+def _numbered(folder: str, kind: str, upper_bound: Optional[int]) -> List[Tuple[int, str]]:
+    """Epochs or updates, and the checkpoints after them, in order."""
     found = []
     for path in Path(folder).iterdir():
         match = _NAMES[kind].fullmatch(path.name)
         if match and (upper_bound is None or int(match.group(1)) <= upper_bound):
             found.append((int(match.group(1)), str(path)))
-    if len(found) < count:
-        raise AMIError(f"{folder} holds {len(found)} {kind} checkpoints, {count} were asked for")
-    return [path for _, path in sorted(found)[-count:]]
+    return sorted(found)
 
 
 def average_checkpoints(paths: Sequence[str]) -> Dict[str, Any]:

@@ -60,7 +60,7 @@ def _latent(row: Row) -> List[str]:
 
 
 def _latent_notes(rows: Sequence[Row], iw_samples: int) -> List[str]:
-    notes = ["nats a sentence; NLL: negative ELBO at beta 1, one z; PPL = exp(NLL / tokens), end symbols counted"]
+    notes = ["nats per sentence; NLL: negative ELBO at beta 1, one z; PPL = exp(NLL / tokens), end symbols counted"]
     if any(row.metrics.mi is not None for row in rows):
         notes.append("MI: by the aggregated posterior of a batch or of all sentences; DV, tangent: the critic's bounds")
     if any(row.metrics.kl is None for row in rows):

@@ -15,7 +15,7 @@ from fairseq_ami.generation.sampler import sample
 from fairseq_ami.random_streams import VALIDATION_UPDATE, Stream, stream_keys
 
 PAD, EOS = 1, 2
-ARCHS = ["ami_transformer", "ami_lstm"]
+ARCHS = ["ami_transformer", "ami_lstm", "ami_hred"]
 PAIRS = [([0, 2, 1, 1], [0]), ([1], [0, 1, 1]), ([2, 0], [1])]
 
 

@@ -200,13 +200,13 @@ def test_activation_checkpointing(game, player):
     assert_unbiased(sampled_gradients(game, player, **settings), exact_gradient(plain, player, loss))
 
 
-# ------------------------------------------------------------------ the other architecture
+# ------------------------------------------------------------------ the other architectures
 
 
-@pytest.mark.parametrize("game", [("ami_lstm", {})], indirect=True)
+@pytest.mark.parametrize("game", [("ami_lstm", {}), ("ami_hred", {})], indirect=True)
 @pytest.mark.parametrize("player", ["forward", "backward", "noise"])
-def test_lstm(game, player):
-    """The same over BiLSTMs, whose noise falls on the decoder's first states."""
+def test_other_networks(game, player):
+    """Over BiLSTMs the noise falls on the decoder's first states, over HREDs on what their decoder reads."""
     exact = game[3]()
     if player == "forward":
         loss = forward_loss(exact, True)

@@ -102,7 +102,7 @@ def test_a_limit_of_the_settings(task, pair):
 # ------------------------------------------------------------------ who writes
 
 
-@pytest.mark.parametrize("arch", ["ami_transformer", "ami_lstm"])
+@pytest.mark.parametrize("arch", ["ami_transformer", "ami_lstm", "ami_hred"])
 def test_the_backward_network_writes_as_the_forward_one_of_the_exchanged_pair(task, arch):
     """Words and log P of samples of S."""
     model, other_way = make_pair(task, arch), make_pair(make_task(2, 3), arch)

@@ -15,7 +15,7 @@ from fairseq_ami.generation.sampler import previous_outputs, sample
 from fairseq_ami.random_streams import Stream, stream_keys, uniform
 
 BOS, PAD, EOS = 0, 1, 2
-ARCHS = ["ami_transformer", "ami_lstm"]
+ARCHS = ["ami_transformer", "ami_lstm", "ami_hred"]
 
 
 def draw_all(model, batch, policy, limits, update=0, k=1, seed=3):

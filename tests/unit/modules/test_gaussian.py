@@ -5,6 +5,7 @@ import torch
 from torch.distributions import Independent, Normal, kl_divergence
 
 from fairseq_ami.modules import DiagonalGaussian
+from fairseq_ami.random_streams import normal, stream_keys
 
 
 @pytest.fixture
@@ -30,6 +31,26 @@ def test_kl_entropy_and_density(parts):
 
 def test_kl_of_the_prior_itself_is_zero():
     assert DiagonalGaussian(torch.zeros(2, 3), torch.zeros(2, 3)).kl().tolist() == [0.0, 0.0]
+
+
+def test_kl_to_another_gaussian(parts):
+    """That of a prior which depends on something; 0 to itself; the standard normal is the default."""
+    other = (torch.randn(5, 3).double(), torch.randn(5, 3).double())
+    q = DiagonalGaussian(*parts)
+    torch.testing.assert_close(q.kl(DiagonalGaussian(*other)), kl_divergence(reference(*parts), reference(*other)))
+    torch.testing.assert_close(q.kl(q), torch.zeros(5).double())
+    zeros = torch.zeros(5, 3).double()
+    torch.testing.assert_close(q.kl(DiagonalGaussian(zeros, zeros)), q.kl())
+
+
+def test_draws_by_key(parts):
+    """The stream's own normal numbers; a row alone gives the same sample."""
+    q, keys = DiagonalGaussian(*parts), stream_keys(1, 0, 0, torch.arange(5), 1)
+    noise = normal(keys, 1, 3)[:, 0].double()
+    torch.testing.assert_close(q.draw(keys), parts[0] + noise * parts[1].exp().sqrt())
+    alone = DiagonalGaussian(parts[0][3:4], parts[1][3:4])
+    torch.testing.assert_close(alone.draw(keys[3:4])[0], q.draw(keys)[3])
+    assert q.value(noise) is noise
 
 
 def test_samples(parts):

@@ -120,7 +120,7 @@ def test_draws_follow_the_words_not_the_padding():
     assert torch.equal(padded[3:, 1], alone[:, 0])
 
 
-@pytest.mark.parametrize("arch", ["ami_transformer", "ami_lstm"])
+@pytest.mark.parametrize("arch", ["ami_transformer", "ami_lstm", "ami_hred"])
 def test_noise_of_a_sentence_is_the_same_in_any_batch(task, arch):
     """Perturbed decoder outputs alone = those beside a longer sentence."""
     model = make_pair(task, arch=arch, noise_scale=0.7)

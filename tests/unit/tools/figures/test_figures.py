@@ -27,12 +27,16 @@ JSON = """\
 2026-01-02 03 | INFO | valid | {"epoch": 2, "valid_kl": "2.5", "valid_au": "8", "valid_num_updates": "200"}
 2026-01-02 03 | INFO | valid | {"epoch": 3, "valid_kl": "2
 """
+PHASES = """\
+2026-01-02 03 | INFO | valid | epoch 001 | valid on 'valid' subset | loss 213.7 | num_updates 100
+2026-01-02 03 | INFO | train | epoch 001 | loss 240.5 | reward_noise 1.5 | reward_forward 2 | num_updates 100
+"""
 HYDRA = "[2026-01-02 03][train_inner][INFO] - epoch 001:      5 / 9 loss=2.5, kl=0.8658, num_updates=5, wall=2\n"
 
 
 @pytest.fixture
 def logs(tmp_path):
-    for name, text in (("simple", SIMPLE), ("json", JSON), ("hydra", HYDRA)):
+    for name, text in (("simple", SIMPLE), ("json", JSON), ("hydra", HYDRA), ("phases", PHASES)):
         (tmp_path / f"{name}.log").write_text(text)
     return tmp_path
 
@@ -80,7 +84,9 @@ def test_figure_of_training(logs, ending, magic):
     given = ["plot", "training", str(logs / "simple.log"), str(logs / "json.log"), "--metrics", "kl,mi,au,loss"]
     assert cli.main([*given, "--output", str(target)]) == 0
     assert target.read_bytes().startswith(magic)
-    assert sorted(p.name for p in logs.iterdir()) == sorted(["simple.log", "json.log", "hydra.log", target.name])
+    assert sorted(p.name for p in logs.iterdir()) == sorted(
+        ["simple.log", "json.log", "hydra.log", "phases.log", target.name]
+    )
 
 
 def test_what_the_figure_shows(logs):
@@ -89,7 +95,7 @@ def test_what_the_figure_shows(logs):
     kl, au = figure.axes
     assert [line.get_xydata().tolist() for line in kl.lines] == [[[100, 1.967], [200, 2.5]]] * 2
     assert [line.get_xydata().tolist() for line in au.lines] == [[], [[200, 8]]]
-    assert (kl.get_xlabel(), kl.get_ylabel(), au.get_ylabel()) == ("updates", "KL (nats a sentence)", "active units")
+    assert (kl.get_xlabel(), kl.get_ylabel(), au.get_ylabel()) == ("updates", "KL (nats per sentence)", "active units")
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["simple", "json"]
 
 
@@ -135,12 +141,17 @@ def test_colours_of_the_latent_figure():
 @pytest.mark.parametrize(
     "given, message",
     [
-        (["{}/simple.log", "--metrics", "kl"], "pass --output FILE, --table, or both"),
         (["{}/simple.log", "--metrics", "kl", "--output", "x.jpeg"], "the name must end with .pdf, .png, .svg"),
         (["{}/simple.log", "--metrics", "kl", "--output", "/nowhere/x.png"], "its folder does not exist"),
         (["{}/absent.log", "--metrics", "kl", "--table"], "absent.log"),
         (["{}/hydra.log", "--metrics", "kl", "--table"], "has no 'valid' lines"),
-        (["{}/simple.log", "--metrics", "au", "--table"], "no log has the metric 'au'; there are kl, loss, mi"),
+        (
+            ["{}/simple.log", "--metrics", "au", "--table"],
+            "no 'valid' line has the metric 'au'; there are kl, loss",
+        ),
+        (["{}/simple.log", "--metrics", "clip", "--table"], "but 'train' lines do: pass --kind train"),
+        (["{}/simple.log", "--metrics", "wall"], "but 'train_inner' lines do: pass --kind train_inner"),
+        (["{}/phases.log", "--metrics", "reward"], "but 'train' lines have reward_forward, reward_noise: pass --kind"),
         (["{}/simple.log", "--metrics", ",", "--table"], "name at least one"),
         (["{}/simple.log", "--metrics", "kl", "--name", "a", "b", "--table"], "2 names for 1 logs"),
     ],
@@ -148,6 +159,11 @@ def test_colours_of_the_latent_figure():
 def test_what_cannot_be_drawn(given, message, logs, capsys):
     assert cli.main(["plot", "training", *[part.format(logs) for part in given]]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_without_output_the_numbers_are_printed(logs, capsys):
+    assert cli.main(["plot", "training", str(logs / "simple.log"), "--metrics", "kl"]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == ["simple\t100\t1.967", "simple\t200\t2.5"]
 
 
 def test_without_matplotlib_the_table_is_still_there(logs, capsys, monkeypatch):

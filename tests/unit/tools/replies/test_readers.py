@@ -96,7 +96,8 @@ def run(tmp_path: Path, *extra: object, form: str = "parlai", text: str = PARLAI
 
 
 def rows(folder: Path, pair: str, language: str, dictionary: Dictionary) -> list:
-    data = data_utils.load_indexed_dataset(str(folder / f"train.{pair}.{language}"), dictionary)
+    path = str(folder / f"train.{pair}.{language}").rstrip(".")
+    data = data_utils.load_indexed_dataset(path, dictionary, dataset_impl="mmap")
     assert all(int(row[-1]) == dictionary.eos() for row in data)
     return [dictionary.string(row) for row in data]
 
@@ -118,6 +119,9 @@ def test_folder_written_out(tmp_path: Path) -> None:
     context = ["hi there .", "hi there . <sep> fine", "who are you ? <sep> sure ?"]
     assert rows(out / "backward", "context-last", "context", dictionary) == context
     assert rows(out / "backward", "context-last", "last", dictionary) == ["hello , you !", "how are you ?", "me"]
+    whole = ["hello , you ! <sep> hi there . <sep> how are you ? <sep> fine", "who are you ? <sep> me <sep> sure ?"]
+    assert (out / "train.dialogue").read_text() == "\n".join(whole) + "\n"
+    assert rows(out, "dialogue", "", dictionary) == whole
     texts = {path.read_text() for path in out.rglob("dict.*.txt")}
     assert len(texts) == 1 and len(list(out.rglob("dict.*.txt"))) == 6
     assert dictionary.index("<sep>") != dictionary.unk() and len(dictionary) % 8 == 0
@@ -157,6 +161,8 @@ def test_persona_and_lower_case(tmp_path: Path) -> None:
     assert run(tmp_path, "--history", 1, "--persona", "--lowercase", text=PARLAI.replace("hello", "HELLO")) == 0
     first = (tmp_path / "out" / "train.hist").read_text().splitlines()[0]
     assert first == "your persona : i like tea . <sep> your persona : i am old . <sep> hello , you !"
+    whole = (tmp_path / "out" / "train.dialogue").read_text().splitlines()  # of what was said
+    assert whole[0] == "hello , you ! <sep> hi there . <sep> how are you ? <sep> fine"
 
 
 def test_empty_replies_are_dropped_and_counted(tmp_path: Path) -> None:
@@ -188,6 +194,7 @@ def test_subwords(tmp_path: Path) -> None:
     dictionary = Dictionary.load(str(out / "dict.hist.txt"))
     got = rows(out, "hist-reply", "hist", dictionary)[0]
     assert got == bpe.encode("lower lowest <sep> newer") and bpe.decode(got) == "lower lowest <sep> newer"
+    assert rows(out, "dialogue", "", dictionary)[0] == bpe.encode("lower lowest <sep> newer <sep> low new")
     assert "@@" in got and "<unk>" not in got and " <sep> " in got
 
 

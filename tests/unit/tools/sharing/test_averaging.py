@@ -120,3 +120,13 @@ def test_command_line_mistakes(tmp_path, capsys):
         assert cli.main(["average", "--inputs", *inputs, "--output", str(tmp_path / "out.pt")]) == 2
         assert message in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1.pt"]
+
+
+def test_other_checkpoints_than_were_asked_for(tmp_path):
+    """A run that saved epochs has no update checkpoints: the message says what it has and who writes the others."""
+    for name in ("checkpoint1.pt", "checkpoint2.pt", "checkpoint_best.pt"):
+        (tmp_path / name).touch()
+    with pytest.raises(AMIError, match="holds 0 update checkpoints, 5 .*: --num-epoch-checkpoints 2.* --save-interval"):
+        last_checkpoints(str(tmp_path), "update", 5)
+    with pytest.raises(AMIError, match="holds 2 epoch checkpoints, 3 .*asked for. fairseq-train writes one after each"):
+        last_checkpoints(str(tmp_path), "epoch", 3)

@@ -1,0 +1,61 @@
+"""The front page and docs/results.md show the numbers of the examples' pages, and so do the figures."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+COLUMNS = {"En-De": (1, 3), "De-En": (2, 4)}  # scores and bound in the table of results
+
+
+@pytest.fixture(scope="module")
+def figures():
+    spec = importlib.util.spec_from_file_location("figures_script", ROOT / "scripts" / "figures.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_demos_table(figures):
+    page = {row[0]: row for row in figures.rows("examples/toy/README.md", "| system |")[1:]}
+    for name, bleu, informative, shares, bound in figures.rows("README.md", "| system |")[1:]:
+        assert [bleu, informative, shares, bound] == [page[name][i] for i in (1, 2, 3, 6)]
+
+
+@pytest.mark.parametrize("path", ["README.md", "docs/results.md"])
+@pytest.mark.parametrize("direction", COLUMNS)
+def test_translation(path, direction, figures):
+    """Scores as they are, bounds to one decimal."""
+    shown = {row[0].replace(" continued", ""): row for row in figures.rows(path, "| | En-De BLEU / chrF |")[1:]}
+    scores, bound = COLUMNS[direction]
+    for name, values in figures.translation_table(direction).items():
+        assert shown[name][scores] == f"{values['BLEU']} / {values['chrF']}"
+        assert float(shown[name][bound]) == pytest.approx(values["bound"], abs=0.05)
+
+
+def test_every_point_of_the_figure_is_a_cell(figures):
+    """Read by hand from examples/multi30k/README.md."""
+    assert figures.translation_table("En-De")["AMI"] == {"BLEU": 39.2, "chrF": 64.1, "bound": -30.77}
+    assert figures.demo_table()["MMI"] == {"informative": 76, "generic": 23, "wrong": 1, "bound": -2.18}
+    points = [line.get_xydata().tolist()[0] for line in figures.draw_results().axes[1].lines]
+    assert points == [[-32.24, 61.3], [-29.53, 61.4], [-30.09, 61.7], [-30.53, 61.8]]
+
+
+@pytest.mark.parametrize("name", ["game", "demo", "results"])
+def test_pictures_are_small(name):
+    text = (ROOT / "docs" / "figures" / f"{name}.svg").read_text()
+    assert len(text) < 100_000 and re.search(r"<svg\b", text)
+
+
+def test_dialogue_and_text_vae_tables_are_the_pages(figures):
+    """Each pair of numbers of docs/results.md stands in a row of the example's page."""
+    places = {1: ("personachat", "Transformer"), 2: ("personachat", "LSTM"), 3: ("dailydialog", "Transformer")}
+    for row in figures.rows("docs/results.md", "| | PersonaChat, Transformer |")[1:]:
+        for column, (example, _) in places.items():
+            if row[column] != "not run":
+                average, bleu = (float(cell) for cell in row[column].split(" / "))
+                found = figures.rows(f"examples/{example}/README.md", "| test replies |")[1:]
+                pairs = {(round(figures.number(cells[1]), 3), figures.number(cells[7])) for cells in found}
+                assert (average, bleu) in pairs, (row[0], example)
