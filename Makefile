@@ -27,6 +27,9 @@ endif
 # The checkout comes first, so that PY= needs the dependencies only. The environment's commands are on the PATH.
 RUN_ENV = PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}" PATH="$(abspath $(dir $(RUN))):$$PATH"
 
+# Two processes where pytest-xdist is installed: most tests wait for small programs that use one core.
+PARALLEL = $(shell $(RUN) -c 'import xdist' 2>/dev/null && printf '%s' '-n 2')
+
 # fairseq needs torch to build. The constraints must hold in that isolated build too, or pip fetches the newest torch
 # for it: PIP_CONSTRAINT sees to it in older versions of pip, PIP_BUILD_CONSTRAINT in newer ones. The build unpacks a
 # whole torch (1 to 5 GB), too much for many a /tmp in memory: hence TMPDIR. With CUDA_HOME set, fairseq would compile
@@ -94,8 +97,8 @@ demo: $(READY)  ## the whole of AMI on an embedded corpus, on the CPU: a table a
 demo-vae: $(READY)  ## a text VAE that collapses and VAE-MINE on an embedded corpus, on the CPU: table, figures, text
 	@$(RUN_ENV) $(RUN) examples/toy_vae/run_vae_demo.py $(ARGS)
 
-test: $(READY)  ## the tests of a few minutes
-	@$(RUN_ENV) $(RUN) -m pytest $(ARGS)
+test: $(READY)  ## the tests of a few minutes, in two processes
+	@$(RUN_ENV) $(RUN) -m pytest $(PARALLEL) $(ARGS)
 
 test-slow: $(READY)  ## the tests that train until a score is reached
 	@$(RUN_ENV) $(RUN) -m pytest -m slow $(ARGS)

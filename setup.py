@@ -34,7 +34,7 @@ VECTORS = ["gensim>=4"]  # trains word vectors for `fairseq-ami metrics`
 CTRANSLATE2 = ["ctranslate2>=4.8"]  # `fairseq-ami export --format ctranslate2`, and its folders as engines
 HUGGINGFACE = ["transformers>=5"]  # `fairseq-ami export --format huggingface`
 REWARDS = ["fastchrf"]  # the chrF of rewards and of `rerank --mbr`, fifteen times as fast
-TEST = ["pytest", "nltk", *VECTORS, *CTRANSLATE2, *REWARDS]
+TEST = ["pytest", "pytest-xdist", "nltk", *VECTORS, *CTRANSLATE2, *REWARDS]
 PLOT = ["matplotlib"]
 BROWSER = ["playwright"]  # drives an installed Chromium in tests/browser
 DEMO = ["matplotlib", "tensorboardX"]
