@@ -17,14 +17,19 @@ from fairseq.tasks.translation import TranslationConfig
 import fairseq_ami  # noqa: F401  # registers the architectures
 from fairseq_ami.cli import VERBS, build_parser
 from fairseq_ami.criterions.ami_config import AMIMinimaxConfig
+from fairseq_ami.criterions.dialog_config import DialogELBOConfig
 from fairseq_ami.criterions.vae_config import VAEMineConfig
+from fairseq_ami.models.hred_config import HREDConfig
+from fairseq_ami.models.latent_dialogue import VHREDConfig
 from fairseq_ami.models.noisy_transformer import NoisyTransformer
 from fairseq_ami.models.pair_settings import add_pair_args, pair_defaults
 from fairseq_ami.models.text_vae_lstm import TextVAELSTMConfig
 from fairseq_ami.models.text_vae_transformer import TextVAETransformerConfig
+from fairseq_ami.models.vhcr import VHCRConfig
 from fairseq_ami.optim.phased_config import AMIPhasedConfig
 from fairseq_ami.tasks.ami_dialog import AMIDialogConfig
 from fairseq_ami.tasks.ami_translation import AMITranslationConfig
+from fairseq_ami.tasks.hierarchical_dialog import HierarchicalDialogConfig
 from fairseq_ami.tasks.text_vae import TextVAEConfig
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference.md"
@@ -100,6 +105,8 @@ LOGGED = {
 VAE_LOGGED = {
     "nll": "-ELBO at KL weight 1, in nats per sentence (of a language model the exact value)",
     "reconstruction, kl": "its two parts",
+    "iw_nll": "importance-weighted negative log-likelihood, in nats per sentence (`--iw-train`)",
+    "mi_weight": "alpha, where `--mi-target` moves it",
     "bound": "bound on I(x; z) by the energy function, in nats (validation: Donsker and Varadhan's)",
     "mi": "I(x; z) by the aggregated posterior of `--mi-batch` sentences, in nats",
     "au": "active units: dimensions of z whose posterior mean varies",
@@ -234,6 +241,18 @@ def page() -> str:
         table(options_of(TextVAETransformerConfig)),
         "## `--criterion vae_mine_elbo`",
         table(options_of(VAEMineConfig)),
+        "## `--task hierarchical_dialog`",
+        table(options_of(HierarchicalDialogConfig, TranslationConfig)),
+        "## Dialogue systems",
+        architectures("hred", "vhred", "dir_vhred", "vhcr") + " ([which is which](dialogue_systems.md)).",
+        "`hred`:",
+        table(options_of(HREDConfig)),
+        "`vhred` adds:",
+        table(options_of(VHREDConfig, HREDConfig)),
+        "`vhcr` adds to `vhred`:",
+        table(options_of(VHCRConfig, VHREDConfig)),
+        "## `--criterion dialog_elbo`",
+        table(options_of(DialogELBOConfig)),
         "## What is logged",
         "Besides what fairseq logs. The loss is in bits, as everywhere in fairseq.\nA name is absent from a line if no "
         "update of the interval had it.",
