@@ -36,6 +36,9 @@ class RunSettings:
     no_save_optimizer_state: bool = II("checkpoint.no_save_optimizer_state")
 
 
+OF_DECODING = ("bpe", "tokenizer")  # sections that no training reads
+
+
 def check_complete(cfg: DictConfig) -> None:
     """Refuse a configuration whose file leaves something to the command line (``???``) that was not given there.
 
@@ -47,7 +50,7 @@ def check_complete(cfg: DictConfig) -> None:
     """
     parent = cfg._get_parent() if isinstance(cfg, DictConfig) else None
     whole: Any = {} if parent is None else OmegaConf.to_container(parent, resolve=False)
-    missing = sorted(_open_places(whole))
+    missing = sorted(_open_places({name: part for name, part in whole.items() if name not in OF_DECODING}))
     if getattr(cfg, "data", "") is None:  # fairseq's own default takes the place of ???
         missing.append("task.data")
     if missing:

@@ -24,5 +24,6 @@ def test_a_complete_one_passes():
     whole = configuration(data="bin")
     whole.model.backward_checkpoint = "b.pt"
     whole.checkpoint.save_dir = "run"
+    whole.bpe = {"_name": "subword_nmt", "bpe_codes": "???"}  # for decoding; training does not read it
     check_complete(whole.task)
     check_complete(OmegaConf.create({"data": "bin"}))
