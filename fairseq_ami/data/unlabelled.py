@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import struct
+from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional
 
 import numpy as np
@@ -23,6 +24,20 @@ logger = logging.getLogger(__name__)
 
 KEY = "unlabelled"  # of a batch: the batch of sentences without references that comes with it
 SPARE = "spare"  # of that batch: it only stands in for one without sentences, and counts for nothing
+
+
+@dataclass
+class UnlabelledSettings:
+    unlabelled: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "binarised sentences of the source language without references (fairseq-preprocess --only-source), "
+            "as the prefix of files beside the training data: the forward network is rewarded on them as well"
+        },
+    )
+    unlabelled_ratio: float = field(
+        default=1.0, metadata={"help": "how many sentences of --unlabelled come with each pair, on average"}
+    )
 
 
 def load_unlabelled(folder: str, prefix: str, source: str, target: str, dictionary: Dictionary) -> LanguagePairDataset:

@@ -1,17 +1,17 @@
 """``ami_phased``: one optimizer per player, of which only the player whose phase it is takes a step."""
 
 import logging
-from typing import TYPE_CHECKING, Any, Callable, Collection, Dict, FrozenSet, Iterable, List, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Callable, Collection, Dict, Iterable, List, Mapping, Optional
 
 import torch
 from fairseq.optim import FairseqOptimizer, register_optimizer
-from fairseq.optim.composite import CompositeOptimizer, CompositeOptimizerConfig, FairseqCompositeOptimizer
+from fairseq.optim.composite import CompositeOptimizerConfig, FairseqCompositeOptimizer
 from fairseq.optim.dynamic_loss_scaler import DynamicLossScaler
 from torch import Tensor
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.optim.finite import FiniteWatch
-from fairseq_ami.optim.inner import player_config, pretrain_scheduler
+from fairseq_ami.optim.inner import PlayersOptimizer, player_config, pretrain_scheduler
 from fairseq_ami.optim.overrides import overrides_of_players
 from fairseq_ami.optim.phased_config import PRESENT, AMIPhasedConfig, check_options, follows_lr, given
 from fairseq_ami.optim.weight_box import clip_weights
@@ -34,18 +34,6 @@ def phased(optimizer: FairseqOptimizer) -> "AMIPhased":
     if not isinstance(inner, AMIPhased):
         raise AMIError("this task needs --optimizer ami_phased: any other would also move the players that wait")
     return inner
-
-
-class _Players(CompositeOptimizer):
-    """The inner optimizers, as an outer learning rate scheduler sees them: those that follow it, and no other."""
-
-    def __init__(self, optimizers: Dict[str, Any], followers: FrozenSet[str]):
-        super().__init__(optimizers)
-        self.followers = followers
-
-    @property
-    def param_groups(self) -> List[Dict[str, Any]]:
-        return [group for name in sorted(self.followers) for group in self.optimizers[name].param_groups]
 
 
 @register_optimizer("ami_phased", dataclass=AMIPhasedConfig)
@@ -73,7 +61,7 @@ class AMIPhased(FairseqCompositeOptimizer):
         super().__init__(CompositeOptimizerConfig(groups=groups), params)
         self.settings = cfg
         self.followers = frozenset(player for player in players if follows_lr(cfg, player))
-        self._optimizer = _Players(self.optimizers, self.followers)
+        self._optimizer = PlayersOptimizer(self.optimizers, self.followers)
         self.lr_scheduler = None  # an outer --lr-scheduler must not find it
         self.pretrain_schedulers = {player: pretrain_scheduler(cfg, self.optimizers[player]) for player in players}
         self.set_lr(cfg.lr[0])  # the schedulers of the pretraining left their first rate, 0

@@ -3,12 +3,12 @@
 import argparse
 import copy
 import json
-from typing import Any, Dict
+from typing import Any, Dict, FrozenSet, List
 
 import torch
 from fairseq.dataclass import FairseqDataclass
 from fairseq.optim import OPTIMIZER_DATACLASS_REGISTRY, OPTIMIZER_REGISTRY, FairseqOptimizer, _build_optimizer
-from fairseq.optim.composite import OptimizerAndSchedulerConfig
+from fairseq.optim.composite import CompositeOptimizer, OptimizerAndSchedulerConfig
 from fairseq.optim.lr_scheduler import (
     LR_SCHEDULER_DATACLASS_REGISTRY,
     LR_SCHEDULER_REGISTRY,
@@ -172,3 +172,15 @@ def _settings(text: str, flag: str) -> Dict[str, Any]:
     if not isinstance(values, dict):
         raise AMIError(f'{flag} must be a JSON object such as {{"weight_decay": 0.01}}, not {text}')
     return values
+
+
+class PlayersOptimizer(CompositeOptimizer):
+    """The inner optimizers, as an outer learning rate scheduler sees them: those that follow it, and no other."""
+
+    def __init__(self, optimizers: Dict[str, Any], followers: FrozenSet[str]):
+        super().__init__(optimizers)
+        self.followers = followers
+
+    @property
+    def param_groups(self) -> List[Dict[str, Any]]:
+        return [group for name in sorted(self.followers) for group in self.optimizers[name].param_groups]

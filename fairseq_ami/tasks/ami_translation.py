@@ -19,6 +19,7 @@ from torch import Tensor
 from fairseq_ami.criterions.ami_minimax import AMIMinimax
 from fairseq_ami.criterions.ami_turn import Step
 from fairseq_ami.data import NumberedSentences, SeededOrder, WithUnlabelled, load_unlabelled
+from fairseq_ami.data.unlabelled import UnlabelledSettings
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.noisy_search import NoisySearch
 from fairseq_ami.models.pair_settings import mirrored
@@ -38,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class AMITranslationConfig(TranslationConfig, SampleLogSettings, RunSettings):
+class AMITranslationConfig(TranslationConfig, UnlabelledSettings, SampleLogSettings, RunSettings):
     pretrain_updates: int = field(
         default=0, metadata={"help": "updates of maximum likelihood on both networks before anything else"}
     )
@@ -48,16 +49,6 @@ class AMITranslationConfig(TranslationConfig, SampleLogSettings, RunSettings):
     phase_cycle: str = field(
         default="noise=4,forward=8,backward=8",
         metadata={"help": "who plays for how many updates, in turn (the paper: noise=5000,forward=35,backward=10000)"},
-    )
-    unlabelled: Optional[str] = field(
-        default=None,
-        metadata={
-            "help": "binarised sentences of the source language without references (fairseq-preprocess --only-source), "
-            "as the prefix of files beside the training data: the forward network is rewarded on them as well"
-        },
-    )
-    unlabelled_ratio: float = field(
-        default=1.0, metadata={"help": "how many sentences of --unlabelled come with each pair, on average"}
     )
     latent_noise_draws: int = field(
         default=0,
