@@ -149,6 +149,7 @@ class AMITranslation(PhasedTask, TranslationTask):
         resuming = None
         if not from_checkpoint:
             check_settings(self.cfg, OWN_RATES)
+            self._check_own_settings()
             resuming = start.find_checkpoint(self.cfg)
             self._resumed_objective = start.prepare(cfg, self.cfg, list(self.backward_languages), resuming)
         model = super().build_model(cfg, from_checkpoint)
@@ -163,6 +164,13 @@ class AMITranslation(PhasedTask, TranslationTask):
         self._model_players = frozenset(model.player_networks())
         self._longest_source = model.max_positions()[0]
         return model
+
+    def _check_own_settings(self) -> None:
+        """Before anything is built, so that a refused run leaves nothing behind."""
+        if not self.cfg.unlabelled and self.cfg.unlabelled_ratio != AMITranslationConfig.unlabelled_ratio:
+            raise AMIError("--unlabelled-ratio is for the sentences of --unlabelled: name them, or leave it out")
+        if self.cfg.log_samples < 0:
+            raise AMIError("--log-samples must not be negative")
 
     def build_criterion(self, cfg: DictConfig, from_checkpoint: bool = False) -> FairseqCriterion:
         criterion = super().build_criterion(cfg, from_checkpoint)
@@ -217,8 +225,6 @@ class AMITranslation(PhasedTask, TranslationTask):
     # ------------------------------------------------------------------ training
 
     def _start(self, optimizer: AMIPhased, model: PairedModel) -> None:
-        if not self.cfg.unlabelled and self.cfg.unlabelled_ratio != AMITranslationConfig.unlabelled_ratio:
-            raise AMIError("--unlabelled-ratio is for the sentences of --unlabelled: name them, or leave it out")
         movers = PhaseSchedule.movers(PRETRAIN) & self._model_players
         pretrained = movers if self.schedule.pretrain_updates else frozenset()
         check_options(optimizer.settings, self.schedule.players, pretrained, frozenset(optimizer.optimizers))
