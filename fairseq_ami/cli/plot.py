@@ -91,7 +91,7 @@ def read_labels(path: str, dataset: "SentenceDataset") -> List[str]:
         AMIError: unreadable, or another number of lines.
     """
     labels = [line.strip() for line in read_lines(path)]
-    lines = len(dataset) + dataset.empty
+    lines = len(dataset) + dataset.left_out
     if len(labels) != lines:
         raise AMIError(f"--labels: {path} has {len(labels)} lines, the split has {lines}")
     return labels

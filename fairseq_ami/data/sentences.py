@@ -3,69 +3,37 @@
 import copy
 import logging
 import os
-from typing import Any, Dict, Iterable, List
+from typing import Any, Dict, List
 
 import numpy as np
 import torch
-from fairseq.data import Dictionary, FairseqDataset, data_utils
+from fairseq.data import Dictionary, data_utils
 from fairseq.models import BaseFairseqModel
 
+from fairseq_ami.data.kept_lines import KeptLines
 from fairseq_ami.errors import AMIError
 from fairseq_ami.types import IndexedSentences
 
 logger = logging.getLogger(__name__)
 
 
-class SentenceDataset(FairseqDataset):
+class SentenceDataset(KeptLines):
     """Sentences that end with the end symbol; empty lines are left out.
-
-    Ids are line numbers (from 0), whatever was left out before them.
 
     Args:
         sentences: fairseq's indexed data set.
         dictionary: its vocabulary.
-        shuffle: sentences of one length in random order (fairseq shuffles the batches itself).
-        seed: of that order. Not numpy's state: fairseq seeds it with the epoch in which the process started, and a
-            resumed run would have other batches.
+        shuffle, seed: as in :class:`KeptLines`.
     """
 
     def __init__(self, sentences: IndexedSentences, dictionary: Dictionary, shuffle: bool, seed: int = 0):
-        self.sentences = sentences
+        # an empty line is the end symbol alone
+        super().__init__(sentences, np.asarray(sentences.sizes) > 1, shuffle, seed)
         self.dictionary = dictionary
-        self.shuffle = shuffle
-        self.seed = seed
-        lengths = np.asarray(sentences.sizes)
-        self.lines = np.flatnonzero(lengths > 1)  # an empty line is the end symbol alone
-        self.lengths = lengths[self.lines]
-        self.empty = len(lengths) - len(self.lines)
-
-    def __len__(self) -> int:
-        return len(self.lines)
 
     def __getitem__(self, index: int) -> Dict[str, Any]:
         line = int(self.lines[index])
-        return {"id": line, "target": self.sentences[line].long()}
-
-    @property
-    def sizes(self) -> np.ndarray:
-        """Tokens of each sentence, end symbol included."""
-        return self.lengths
-
-    def num_tokens(self, index: int) -> int:
-        return int(self.lengths[index])
-
-    def num_tokens_vec(self, indices: np.ndarray) -> np.ndarray:
-        return self.lengths[indices]
-
-    def size(self, index: int) -> int:
-        return int(self.lengths[index])
-
-    def ordered_indices(self) -> np.ndarray:
-        """By length; sentences of one length in random order when shuffling."""
-        order = np.arange(len(self))
-        if self.shuffle:
-            np.random.default_rng(self.seed).shuffle(order)
-        return order[np.argsort(self.lengths[order], kind="mergesort")]
+        return {"id": line, "target": self.indexed[line].long()}
 
     def collater(self, items: List[Dict[str, Any]]) -> Dict[str, Any]:
         """A fairseq batch: rows padded on the right, the decoder's input behind the end symbol."""
@@ -90,13 +58,6 @@ class SentenceDataset(FairseqDataset):
         part.lines, part.lengths = self.lines[indices], self.lengths[indices]
         return part
 
-    @property
-    def supports_prefetch(self) -> bool:
-        return getattr(self.sentences, "supports_prefetch", False)
-
-    def prefetch(self, indices: Iterable[int]) -> None:
-        self.sentences.prefetch([int(self.lines[index]) for index in indices])
-
 
 def load_sentences(
     path: str, dictionary: Dictionary, shuffle: bool = False, seed: int = 0, combine: bool = False
@@ -116,9 +77,9 @@ def load_sentences(
         )
     dataset = SentenceDataset(indexed, dictionary, shuffle, seed)
     if len(dataset) == 0:
-        raise AMIError(f"{path}.bin holds no sentence: all of its {dataset.empty} lines are empty")
-    if dataset.empty:
-        logger.warning("%s: %d empty lines are left out, %d sentences stay", path, dataset.empty, len(dataset))
+        raise AMIError(f"{path}.bin holds no sentence: all of its {dataset.left_out} lines are empty")
+    if dataset.left_out:
+        logger.warning("%s: %d empty lines are left out, %d sentences stay", path, dataset.left_out, len(dataset))
     return dataset
 
 

@@ -2,14 +2,15 @@
 
 import logging
 import os
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List
 
 import numpy as np
 import torch
-from fairseq.data import Dictionary, FairseqDataset, data_utils
+from fairseq.data import Dictionary, data_utils
 from torch import Tensor
 
 from fairseq_ami.data.dialogue import DIALOGUE, cut_history
+from fairseq_ami.data.kept_lines import KeptLines
 from fairseq_ami.errors import AMIError
 from fairseq_ami.modules.hierarchy import cut_utterances
 from fairseq_ami.types import IndexedSentences
@@ -19,7 +20,7 @@ logger = logging.getLogger(__name__)
 _MOST_TURNS = 2**20  # in the numbers of replies
 
 
-class WholeDialogues(FairseqDataset):
+class WholeDialogues(KeptLines):
     """Dialogues of at least two turns. Ids are line numbers (from 0).
 
     Args:
@@ -27,45 +28,19 @@ class WholeDialogues(FairseqDataset):
         dictionary: its vocabulary.
         separator: symbol id.
         left_pad: of the histories.
-        seed: of the order of dialogues of one length (fairseq shuffles the batches itself).
+        seed: of the order of dialogues of one length.
     """
 
     def __init__(
         self, dialogues: IndexedSentences, dictionary: Dictionary, separator: int, left_pad: bool = True, seed: int = 0
     ):
-        self.dialogues, self.dictionary, self.separator = dialogues, dictionary, separator
-        self.left_pad, self.seed = left_pad, seed
-        lengths = np.asarray(dialogues.sizes)
-        several = [bool(dialogues[line].eq(separator).any()) for line in range(len(lengths))]
-        self.lines = np.flatnonzero(several)
-        self.lengths = lengths[self.lines]
-        self.short = len(lengths) - len(self.lines)
-
-    def __len__(self) -> int:
-        return len(self.lines)
+        several = [bool(dialogues[line].eq(separator).any()) for line in range(len(dialogues.sizes))]
+        super().__init__(dialogues, np.asarray(several, dtype=bool), True, seed)
+        self.dictionary, self.separator, self.left_pad = dictionary, separator, left_pad
 
     def __getitem__(self, index: int) -> Dict[str, Any]:
         line = int(self.lines[index])
-        return {"id": line, "dialogue": self.dialogues[line].long()}
-
-    @property
-    def sizes(self) -> np.ndarray:
-        """Symbols of each dialogue, separators and end symbol included."""
-        return self.lengths
-
-    def num_tokens(self, index: int) -> int:
-        return int(self.lengths[index])
-
-    def num_tokens_vec(self, indices: np.ndarray) -> np.ndarray:
-        return self.lengths[indices]
-
-    def size(self, index: int) -> int:
-        return int(self.lengths[index])
-
-    def ordered_indices(self) -> np.ndarray:
-        """By length; dialogues of one length in an order that depends on the seed alone."""
-        order = np.random.default_rng(self.seed).permutation(len(self))
-        return order[np.argsort(self.lengths[order], kind="mergesort")]
+        return {"id": line, "dialogue": self.indexed[line].long()}
 
     def collater(self, samples: List[Dict[str, Any]]) -> Dict[str, Any]:
         """A batch of dialogues and of all their replies.
@@ -106,13 +81,6 @@ class WholeDialogues(FairseqDataset):
         history, _ = cut_history(dialogue, self.separator)
         return torch.cat([history[:-1], history.new_tensor([eos])])
 
-    @property
-    def supports_prefetch(self) -> bool:
-        return getattr(self.dialogues, "supports_prefetch", False)
-
-    def prefetch(self, indices: Sequence[int]) -> None:
-        self.dialogues.prefetch([int(self.lines[index]) for index in indices])
-
 
 def load_dialogues(folder: str, split: str, dictionary: Dictionary, separator: int, seed: int) -> WholeDialogues:
     """Read ``SPLIT.dialogue.bin`` and ``SPLIT.dialogue.idx`` in *folder*.
@@ -130,6 +98,6 @@ def load_dialogues(folder: str, split: str, dictionary: Dictionary, separator: i
     dataset = WholeDialogues(found, dictionary, separator, seed=seed)
     if len(dataset) == 0:
         raise AMIError(f"{path}.bin holds no dialogue of two turns or more")
-    if dataset.short:
-        logger.warning("%s: %d dialogues of a single turn are left out, %d stay", path, dataset.short, len(dataset))
+    if dataset.left_out:
+        logger.warning("%s: %d dialogues of a single turn are left out, %d stay", path, dataset.left_out, len(dataset))
     return dataset

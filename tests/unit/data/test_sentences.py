@@ -26,7 +26,7 @@ def dataset(task, *lines):
 def test_ids_are_line_numbers(task):
     """Empty lines are left out; those behind them keep their numbers."""
     data = dataset(task, [0], [], [1, 2, 3], [], [2, 0])
-    assert len(data) == 3 and data.empty == 2
+    assert len(data) == 3 and data.left_out == 2
     assert [data[i]["id"] for i in range(3)] == [0, 2, 4]
     assert [data[i]["target"].tolist() for i in range(3)] == [[4, EOS], [5, 6, 7, EOS], [6, 4, EOS]]
     assert data.sizes.tolist() == [2, 4, 3] == [data.num_tokens(i) for i in range(3)]
@@ -93,4 +93,4 @@ def test_parts_of_a_data_set(task, tmp_path):
     assert len(load_sentences(path, task.dictionary)) == 1
     both = load_sentences(path, task.dictionary, combine=True)
     assert [both[i]["target"].tolist() for i in range(3)] == [[4, EOS], [5, 6, EOS], [6, EOS]]
-    assert [both[i]["id"] for i in range(3)] == [0, 2, 3] and both.empty == 1
+    assert [both[i]["id"] for i in range(3)] == [0, 2, 3] and both.left_out == 1

@@ -30,7 +30,7 @@ def words():
 
 def test_by_hand(words):
     data = WholeDialogues(Lines(map(torch.tensor, LINES)), words, SEP)
-    assert len(data) == 2 and data.short == 1 and data.sizes.tolist() == [9, 5]
+    assert len(data) == 2 and data.left_out == 1 and data.sizes.tolist() == [9, 5]
     batch = data.collater([data[0], data[1]])
     inputs = batch["net_input"]
     assert batch["id"].tolist() == [0, 2]
