@@ -237,11 +237,11 @@ score() {  # Table 1 of everything that is trained
     decode "$arch-$row" "$WORK/$arch.$SEED/$row/$CHECKPOINT"
   done; done
   systems
-  local table=$WORK/table1$TAG test=()
+  local table=$WORK/table1$TAG trials=()
   if [ -n "$SEEDS" ]; then with_seeds; table=$WORK/table1.seeds$TAG; fi
-  [[ ${SYSTEMS[0]%%[:=]*} = "${SYSTEMS[-1]%%[:=]*}" ]] || test=(--trials "$TRIALS")  # one system cannot be tested
+  [[ ${SYSTEMS[0]%%[:=]*} = "${SYSTEMS[-1]%%[:=]*}" ]] || trials=(--trials "$TRIALS")  # one system cannot be tested
   fairseq-ami metrics --references "$BIN/test.reply" --source "$BIN/test.hist" --hypotheses "${SYSTEMS[@]}" \
-    --vectors "$VECTORS" --vocabulary "$BIN/train.reply" --bootstrap "${BOOTSTRAP:-1000}" "${test[@]}" \
+    --vectors "$VECTORS" --vocabulary "$BIN/train.reply" --bootstrap "${BOOTSTRAP:-1000}" "${trials[@]}" \
     --json "$table.json" --markdown "$table.md"
 }
 
