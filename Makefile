@@ -119,10 +119,10 @@ figures: $(READY)  ## draw the figures of the pages anew, from their tables
 	@$(RUN_ENV) $(RUN) scripts/figures.py
 
 docs: $(READY)  ## build the site into site/; stops at a broken link or anchor
-	@$(RUN_ENV) $(RUN) -m mkdocs build --strict --quiet $(ARGS) && echo "site/index.html"
+	@$(RUN_ENV) NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet $(ARGS) && echo "site/index.html"
 
 docs-serve: $(READY)  ## show the site on http://127.0.0.1:8000 and follow changes
-	@$(RUN_ENV) $(RUN) -m mkdocs serve $(ARGS)
+	@$(RUN_ENV) NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs serve $(ARGS)
 
 lint: $(READY)  ## style, types and shell scripts: ruff, mypy, shellcheck, each where it is installed
 	@$(RUN_ENV) scripts/lint.sh $(RUN)

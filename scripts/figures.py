@@ -1,11 +1,12 @@
-"""Draws the figures of README.md from the tables of the examples' pages. `make figures`.
+"""Draws the figures of the pages from their tables. `make figures`.
 
 No number stands here: a table that changes changes the figure.
 """
 
 import re
+import sys
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Tuple
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -76,6 +77,13 @@ def draw_demo() -> Figure:
     return figure
 
 
+def other_runs() -> List[Tuple[float, float]]:
+    """Bound and chrF of MMI in En-De, trained more than once: how far one run of a system is known."""
+    head, *body = rows("examples/multi30k/README.md", "| En-De MMI |")
+    bound, score = head.index("common bound"), head.index("chrF")
+    return [(number(row[bound]), number(row[score])) for row in body[1:]]
+
+
 def draw_results() -> Figure:
     """Quality against information, one panel per direction."""
     figure = Figure(figsize=(7.2, 3.0), layout="constrained")
@@ -95,7 +103,71 @@ def draw_results() -> Figure:
         panel.grid(alpha=0.3)
         panel.margins(0.15)
     figure.axes[0].set_ylabel("chrF, test2016")
+    open_marker = {"markerfacecolor": "none", "color": COLOURS["MMI"], "linestyle": ""}
+    figure.axes[0].plot(*zip(*other_runs()), MARKERS["MMI"], label="MMI, repeated", **open_marker)
     handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=5, frameon=False, fontsize=8)
+    return figure
+
+
+def intervals(example: str) -> Dict[str, float]:
+    """Half of the 95 % interval of each metric, as the example's page states it: ``about .0025 for average``."""
+    page = (ROOT / "examples" / example / "README.md").read_text(encoding="utf-8")
+    (stated,) = re.findall(r"95 % intervals\s\(bootstrap over replies\).{0,3}about ([^:]+?)\.\s", page, re.DOTALL)
+    found = {}
+    for value, names in re.findall(r"(\.\d+) for (.+?)(?=, \.\d|$)", stated, re.DOTALL):
+        found.update(dict.fromkeys(re.split(r", | and ", names), float(value)))
+    return found
+
+
+def dialogue_points(example: str) -> Dict[str, Dict[str, float]]:
+    """System (Transformer, seed 1) -> embedding average, Ent-4 and the common bound."""
+    page = f"examples/{example}/README.md"
+    head, *body = rows(page, "| test replies |")
+    start = next(i for i, row in enumerate(body) if row[0].startswith("Transformer"))
+    scores = {row[0].removeprefix("Transformer: ").removeprefix("+ "): row for row in body[start:]}
+    head_of_bounds, *bounds = rows(page, "| | from real |")
+    start = next(i for i, row in enumerate(bounds) if row[0].startswith("Transformer"))
+    common = head_of_bounds.index("common Q")
+    bound = {row[0].removeprefix("Transformer: ").removeprefix("+ "): number(row[common]) for row in bounds[start:]}
+    found = {}
+    for name in COLOURS:
+        row = scores[name.replace("latent ", "")]
+        found[name] = {metric: number(row[head.index(metric)]) for metric in ("average", "Ent-4")}
+        found[name]["bound"] = bound[name.replace("latent ", "")]
+    return found
+
+
+def second_seed() -> Dict[str, Dict[str, float]]:
+    """DailyDialog, Transformer, seed 2, the search's default length penalty."""
+    head, *body = rows("examples/dailydialog/README.md", "| Transformer, seed 2 |")
+    at = {row[0]: row for row in body if row[1] == "1"}
+    metrics = ("average", "Ent-4")
+    return {name: {metric: number(at[name.replace("latent ", "")][head.index(metric)]) for metric in metrics}
+            for name in COLOURS}  # fmt: skip
+
+
+def draw_dialogue() -> Figure:
+    """Relevance against information and against diversity, with 95 % intervals; one point per system and seed."""
+    figure = Figure(figsize=(7.2, 3.0), layout="constrained")
+    axes = figure.subplots(1, 3)
+    plots = (("personachat", "bound"), ("dailydialog", "bound"), ("dailydialog", "Ent-4"))
+    for axis, (example, x) in zip(axes, plots):
+        half = intervals(example)
+        seeds = [dialogue_points(example)] + ([second_seed()] if x == "Ent-4" else [])
+        for seed, points in enumerate(seeds, 1):
+            for name, point in points.items():
+                axis.errorbar(
+                    point[x], point["average"], yerr=half["average"], xerr=half.get(x),
+                    fmt=MARKERS[name], color=COLOURS[name], markerfacecolor="none" if seed == 2 else COLOURS[name],
+                    label=name if seed == 1 else f"{name}, seed 2", markersize=6, capsize=2, linewidth=1,
+                )  # fmt: skip
+        axis.set_title({"personachat": "PersonaChat", "dailydialog": "DailyDialog"}[example], fontsize=10)
+        axis.set_xlabel({"bound": "VIM bound, common Q", "Ent-4": "Ent-4 (open: seed 2)"}[x])
+        axis.grid(alpha=0.3)
+        axis.margins(0.15)
+    axes[0].set_ylabel("embedding average")
+    handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
     return figure
 
@@ -111,5 +183,14 @@ def save(figure: Figure, name: str) -> Path:
     return FOLDER / name
 
 
+def main() -> None:
+    sys.path.insert(0, str(ROOT / "scripts"))
+    from experiment_figures import FIGURES
+
+    drawn = {"demo": draw_demo, "results": draw_results, "dialogue": draw_dialogue, **FIGURES}
+    for name, draw in drawn.items():
+        print(save(draw(), f"{name}.svg"))
+
+
 if __name__ == "__main__":
-    print(save(draw_demo(), "demo.svg"), save(draw_results(), "results.svg"), sep="\n")
+    main()

@@ -8,7 +8,15 @@ from typing import Any, Dict, List, Optional
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md", "examples/*/*.md", "examples/*/tables/*.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "benchmarks/README.md",
+    "examples/*/*.md",
+    "examples/*/tables/*.md",
+)
+CODE = re.compile(r"`[^`]*`")
 LINK = re.compile(r"(\]\()([^)\s]+)(\))")
 
 
@@ -45,7 +53,7 @@ def outside(link: str, page: str) -> Optional[str]:
 
 
 def rewritten(text: str, page: str) -> str:
-    """A page's text with the links of the site."""
+    """A page's text with the links of the site, and with bars in the code of tables as Python-Markdown wants them."""
 
     def one(match: re.Match) -> str:
         path = target(match[2], page)
@@ -55,6 +63,7 @@ def rewritten(text: str, page: str) -> str:
         place = relpath(in_site(path), str(PurePosixPath(in_site(page)).parent))
         return f"{match[1]}{place}{mark}{anchor}{match[3]}"
 
+    text = re.sub(r"^\|.*", lambda row: CODE.sub(lambda code: code[0].replace("\\|", "|"), row[0]), text, flags=re.MULTILINE)
     parts = re.split(r"(^```.*?^```)", text, flags=re.MULTILINE | re.DOTALL)
     return "".join(part if part.startswith("```") else LINK.sub(one, part) for part in parts)
 

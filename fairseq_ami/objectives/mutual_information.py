@@ -153,11 +153,13 @@ def optimal_log_xi(scores: Tensor, negatives: str = "all") -> Tensor:
 def jensen_shannon(scores: Tensor, negatives: str = "all") -> Tuple[Tensor, Tensor]:
     """The Jensen-Shannon objective, and the mutual information that its critic gives.
 
+    The objective is E_joint[-softplus(-f)] - E_marginal[softplus(f)] (Nowozin et al., 2016; Hjelm et al., 2019). It is
+    no estimate of mutual information: at best it is 2 JSD - 2 log 2, between -2 log 2 and 0. Its optimal f is the log
+    density ratio, so the estimate puts f + 1 into NWJ: E_joint[f] - E_marginal[e^f] + 1. That is a lower bound for
+    every f.
+
     Returns:
-        * the objective to ascend, E_joint[-softplus(-f)] - E_marginal[softplus(f)] (Nowozin et al., 2016; Hjelm et al.,
-          2019). It is no estimate of mutual information: at best it is 2 JSD - 2 log 2, between -2 log 2 and 0.
-        * the estimate, to be reported: the objective's optimal f is the log density ratio, so f + 1 is put
-          into NWJ: E_joint[f] - E_marginal[e^f] + 1. A lower bound for every f.
+        The objective to ascend, and the estimate to be reported.
     """
     joint, marginal = _joint_and_marginal(scores, negatives)
     objective = F.logsigmoid(joint).mean() - F.softplus(marginal).mean()
