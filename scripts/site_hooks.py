@@ -63,7 +63,10 @@ def rewritten(text: str, page: str) -> str:
         place = relpath(in_site(path), str(PurePosixPath(in_site(page)).parent))
         return f"{match[1]}{place}{mark}{anchor}{match[3]}"
 
-    text = re.sub(r"^\|.*", lambda row: CODE.sub(lambda code: code[0].replace("\\|", "|"), row[0]), text, flags=re.MULTILINE)
+    def bars(row: re.Match) -> str:
+        return CODE.sub(lambda code: code[0].replace("\\|", "|"), row[0])
+
+    text = re.sub(r"^\|.*", bars, text, flags=re.MULTILINE)
     parts = re.split(r"(^```.*?^```)", text, flags=re.MULTILINE | re.DOTALL)
     return "".join(part if part.startswith("```") else LINK.sub(one, part) for part in parts)
 

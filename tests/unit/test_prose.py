@@ -1,79 +1,18 @@
 """The pages in plain English: short sentences, one per line, without this house's old idioms; links lead somewhere."""
 
+import ast
 import re
 from pathlib import Path
-from typing import Dict, Iterator, List, Tuple
+from typing import Dict, Iterator, List
 
 import pytest
+from unit.prose import ENDS, LONGEST, cells, idioms, joined, paragraphs, plain, sentences
 
 ROOT = Path(__file__).resolve().parents[2]
 PATTERNS = ("*.md", "docs/**/*.md", "examples/*/*.md", "benchmarks/*.md")
 PAGES = sorted(str(path.relative_to(ROOT)) for pattern in PATTERNS for path in ROOT.glob(pattern))
 # pages that need not link the glossary: the glossary itself, and lists
 WITHOUT_TERMS = {"docs/glossary.md", "CHANGELOG.md"}
-LONGEST = 30  # words of a sentence
-# idiom -> what to say
-BANNED = {
-    r"\bspreads?\b": "standard deviation",
-    r"\bless (its|that|the|their|what)\b": "minus",
-    r"\b(nats|bits|units|tokens|words|symbols|updates|samples|sentences|seconds|minutes|dialogue|one \w+) an? "
-    r"(sentence|token|word|symbol|second|layer|source|batch|row|phase|file|verb|line|network|process|epoch)\b": "per",
-    r"\bof then\b": "a date or a version",
-    r"\bha(s|ve) no say\b": "is ignored",
-    r"\bwhichever (it|they)\b": "whatever",
-    r"\btakes? off\b": "subtracts",
-    r"\bnot to be told from\b": "cannot be distinguished from",
-    r"\bbut for\b": "except",
-    r"\bin the place of\b": "instead of",
-}
-ENDS = r"[.?!:;,][\"')*]*$"
-
-
-def paragraphs(text: str) -> Iterator[Tuple[int, str]]:
-    """Number and text of each line of prose: no code, tables, headings, pictures, comments or directives."""
-    code = False
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.lstrip().startswith("```"):
-            code = not code
-        elif not code and line.strip() and not re.match(r"[|#!<]|    |::: ", line):
-            yield number, line
-
-
-def joined(text: str) -> Iterator[Tuple[int, str]]:
-    """The same, where a line that ends in the middle of a sentence is one with the next."""
-    start, parts, last = 0, [], -1
-    for number, line in paragraphs(text):
-        goes_on = number == last + 1 and not re.search(ENDS, parts[-1]) and not re.match(r"\s*([*-]|\d+\.) ", line)
-        if parts and not goes_on:
-            yield start, " ".join(parts)
-            parts = []
-        start, parts, last = start if parts else number, [*parts, line.strip()], number
-    if parts:
-        yield start, " ".join(parts)
-
-
-def plain(line: str) -> str:
-    """What is read of a line: the text of links, and each stretch of code as one word."""
-    line = re.sub(r"`[^`]*`", "Code", line)
-    line = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", line)
-    return re.sub(r"^(\s*[*-]|\s*\d+\.) ", "", line).replace("*", "")
-
-
-def sentences(line: str) -> List[str]:
-    return [part for part in re.split(r"(?<=[.?!:])\s+(?=[A-Z\"(])", plain(line)) if part.strip()]
-
-
-def cells(text: str) -> Iterator[Tuple[int, str]]:
-    """Number and text of each cell of a table."""
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.startswith("|"):
-            for cell in re.split(r"(?<!\\)\|", line)[1:-1]:
-                yield number, cell.strip()
-
-
-def idioms(text: str) -> List[str]:
-    """What to say instead of the idioms of a text."""
-    return [f"{idiom}: say {better!r}" for idiom, better in BANNED.items() if re.search(idiom, text, re.IGNORECASE)]
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -154,6 +93,26 @@ def test_every_table_of_the_experiments_is_linked():
         rows = file.read_text().rstrip("\n").split("\n")
         assert f"(tables/{file.name})" in text, file.name
         assert len({row.count("\t") for row in rows}) == 1 and len(rows) > 1, file.name
+
+
+def docstrings(path: Path) -> Iterator[str]:
+    """Paragraphs of the docstrings of a file, without tables: arguments and items of lists stand alone."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node):
+            for part in re.split(r"\n\s*\n|\n(?=\s*\w[\w, ]*: )|\n(?=\s*\* )", ast.get_docstring(node)):
+                if "====" not in part:
+                    yield " ".join(re.sub(r"``[^`]*``", "Code", part).split())
+
+
+@pytest.mark.parametrize(
+    "folder", sorted({path.parent for path in (ROOT / "fairseq_ami").rglob("*.py")}), ids=lambda p: p.name
+)
+def test_docstrings(folder):
+    for path in folder.glob("*.py"):
+        for text in docstrings(path):
+            assert not idioms(text), f"{path}: {text}"
+            for sentence in sentences(text):
+                assert len(sentence.split()) <= LONGEST, f"{path}: {sentence}"
 
 
 @pytest.mark.parametrize(
