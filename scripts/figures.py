@@ -17,9 +17,11 @@ COLOURS = {"maximum likelihood": "#777777", "MMI": "#c2571a", "AMI": "#1f5fbf", 
 MARKERS = dict(zip(COLOURS, "osD^"))
 
 
-def rows(path: str, header: str) -> List[List[str]]:
-    """The cells of the table whose header begins with *header*, its header first, without emphasis."""
+def rows(path: str, header: str = "") -> List[List[str]]:
+    """The cells of the table whose header begins with *header*, its header first, without emphasis; or of a .tsv."""
     lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
+    if path.endswith(".tsv"):
+        return [line.split("\t") for line in lines]
     start = next(i for i, line in enumerate(lines) if line.startswith(header))
     end = next(i for i in range(start, len(lines)) if not lines[i].startswith("|"))
     kept = [line for line in lines[start:end] if not re.fullmatch(r"[|\s:-]+", line)]
@@ -46,7 +48,7 @@ def translation_table(direction: str) -> Dict[str, Dict[str, float]]:
     """System -> BLEU, chrF and the bound under the common Q, of Multi30k."""
     page = "examples/multi30k/README.md"
     scores = {re.sub(" continued|, boxed.*", "", row[0]): row for row in rows(page, f"| {direction} |")[1:]}
-    head, *body = rows(page, "| | own bound |")
+    head, *body = rows("examples/multi30k/tables/information.tsv")
     common = head.index("common")
     bounds = {row[0].replace(f"{direction} ", "").replace(" continued", ""): row[common] for row in body}
     place = {name: rows(page, f"| {direction} |")[0].index(name) for name in ("BLEU", "chrF")}
@@ -113,20 +115,20 @@ def draw_results() -> Figure:
 def intervals(example: str) -> Dict[str, float]:
     """Half of the 95 % interval of each metric, as the example's page states it: ``about .0025 for average``."""
     page = (ROOT / "examples" / example / "README.md").read_text(encoding="utf-8")
-    (stated,) = re.findall(r"95 % intervals\s\(bootstrap over replies\).{0,3}about ([^:]+?)\.\s", page, re.DOTALL)
+    (stated,) = re.findall(r"\(bootstrap over replies\) are about (.+), to either side\.$", page, re.MULTILINE)
     found = {}
-    for value, names in re.findall(r"(\.\d+) for (.+?)(?=, \.\d|$)", stated, re.DOTALL):
+    for value, names in re.findall(r"(\.\d+) for (.+?)(?=, \.\d|$)", stated):
         found.update(dict.fromkeys(re.split(r", | and ", names), float(value)))
     return found
 
 
 def dialogue_points(example: str) -> Dict[str, Dict[str, float]]:
     """System (Transformer, seed 1) -> embedding average, Ent-4 and the common bound."""
-    page = f"examples/{example}/README.md"
-    head, *body = rows(page, "| test replies |")
+    folder = f"examples/{example}/tables"
+    head, *body = rows(f"{folder}/table1.tsv")
     start = next(i for i, row in enumerate(body) if row[0].startswith("Transformer"))
     scores = {row[0].removeprefix("Transformer: ").removeprefix("+ "): row for row in body[start:]}
-    head_of_bounds, *bounds = rows(page, "| | from real |")
+    head_of_bounds, *bounds = rows(f"{folder}/table2.tsv")
     start = next(i for i, row in enumerate(bounds) if row[0].startswith("Transformer"))
     common = head_of_bounds.index("common Q")
     bound = {row[0].removeprefix("Transformer: ").removeprefix("+ "): number(row[common]) for row in bounds[start:]}
@@ -140,7 +142,7 @@ def dialogue_points(example: str) -> Dict[str, Dict[str, float]]:
 
 def second_seed() -> Dict[str, Dict[str, float]]:
     """DailyDialog, Transformer, seed 2, the search's default length penalty."""
-    head, *body = rows("examples/dailydialog/README.md", "| Transformer, seed 2 |")
+    head, *body = rows("examples/dailydialog/tables/table1_seed2.tsv")
     at = {row[0]: row for row in body if row[1] == "1"}
     metrics = ("average", "Ent-4")
     return {name: {metric: number(at[name.replace("latent ", "")][head.index(metric)]) for metric in metrics}

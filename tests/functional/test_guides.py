@@ -168,7 +168,7 @@ def test_tools(networks: Path) -> None:
     """The n-best lists of the second command of reranking come from fairseq-generate, as the page says."""
     lists = "fairseq-generate data-bin --user-dir $(fairseq-ami user-dir) -s en -t de --path CHECKPOINT --cpu --beam 3"
     lists += " --nbest 3 --max-len-b 10 --required-batch-size-multiple 1 --gen-subset"
-    short = {"--beam 10": "--beam 2 --cpu --max-len-b 8", "--frozen-samples C.pt": "--frozen-samples C.pt --cpu"}
+    short = {"--beam 10": "--beam 2 --cpu --max-len-b 8"}
     made = f"{lists} test > test.out\n{lists} valid > valid.out\n"
     printed = run(networks, made + blocks("docs/tools.md"), short)
     assert lines(networks / "test.de") == 12 and "mmi" in printed
