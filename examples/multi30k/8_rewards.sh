@@ -6,6 +6,7 @@
 #   constant       a constant reward, which under a baseline is exactly nothing: maximum likelihood again
 #   arbitrary      a hash as the reward (control.py): what sampling and a policy gradient do by themselves
 #   mrt            sentence chrF as the reward, against the reference: what a similarity can do
+#   best-of         maximum likelihood on what K log Q picks of P's BEST_OF samples of each source: no policy gradient
 #   mmi, mmi-anchor                 log Q; with a pull to where P began
 #   ami, ami-neutral, ami-anchor    K log Q; without what is linear in length; the latter with the pull as well
 . "$(dirname "$0")/common.sh"
@@ -15,19 +16,35 @@ VALID_EVERY=${VALID_EVERY:-250}
 SAMPLES=${SAMPLES:-5}
 POLICY_WEIGHT=${POLICY_WEIGHT:-4}
 ANCHOR=${ANCHOR:-0.5}
+BEST_OF=${BEST_OF:-16}
 per_cycle=10  # updates of P between those of Q
+
+best_of() {  # binary data of the picks, into $PICKS, unless they are there
+  [ ! -s "$PICKS/dict.$SRC.txt" ] || return 0
+  local work=$PICKS.tmp
+  rm -rf "$work"
+  mkdir -p "$work"
+  fairseq-ami reward-ceiling "$(pretrained "$SRC" "$TGT")" --backward "$(pretrained "$TGT" "$SRC")" --data "$BIN" \
+    --subset train --sources 1000000 --samples "$BEST_OF" --temperature 0.6 --reward k-log-q --reward-length as-is --beam 1 \
+    --seed "$SEED" --picks "$work/picks"
+  fairseq-preprocess -s "$SRC" -t "$TGT" --trainpref "$work/picks" --srcdict "$WHOLE/dict.$SRC.txt" \
+    --tgtdict "$WHOLE/dict.$TGT.txt" --destdir "$work" --workers 1
+  cp "$WHOLE"/valid.en-de.* "$WHOLE"/test.en-de.* "$work"
+  mv "$work" "$PICKS"
+}
 
 case $ROW in
   mle) OBJECTIVE=mle OPTIONS= ;;
   constant) OBJECTIVE=reward OPTIONS="--reward constant" ;;
   arbitrary) OBJECTIVE=reward OPTIONS="--reward control:arbitrary" PYTHONPATH=$HERE:${PYTHONPATH:-} && export PYTHONPATH ;;
   mrt) OBJECTIVE=reward OPTIONS="--reward chrf --reward-length as-is" ;;
+  best-of) OBJECTIVE=mle OPTIONS='' PICKS=$WORK/picks/$KIND$SRC-$TGT.$SEED; best_of; BIN=$PICKS ;;
   mmi) OBJECTIVE=mmi OPTIONS= ;;
   mmi-anchor) OBJECTIVE=mmi OPTIONS="--anchor-weight $ANCHOR --reward-length neutral" ;;
   ami) OBJECTIVE=ami OPTIONS= ;;
   ami-neutral) OBJECTIVE=ami OPTIONS="--reward-length neutral" ;;
   ami-anchor) OBJECTIVE=ami OPTIONS="--reward-length neutral --anchor-weight $ANCHOR" ;;
-  *) stop "name a row: mle, constant, arbitrary, mrt, mmi, mmi-anchor, ami, ami-neutral, ami-anchor" ;;
+  *) stop "name a row: mle, constant, arbitrary, mrt, best-of, mmi, mmi-anchor, ami, ami-neutral, ami-anchor" ;;
 esac
 case $OBJECTIVE in
   mle | reward) cycle=forward=$per_cycle backward=0 ;;

@@ -18,6 +18,7 @@ MAX_UPDATE=${MAX_UPDATE:-1040}
 OBJECTIVE=${OBJECTIVE:-ami}          # ami, mmi, mmi-fixed, mle
 EXTRA=${EXTRA:-}                     # further options of fairseq-train
 HALF=${HALF:-}                       # a or b: networks trained on this half of the text play on the other one (halves.sh)
+LABELS=${LABELS:-}                   # so many pairs have a translation, and of all others the networks see the source alone (labels.sh)
 LAYERS=${LAYERS:-4}                  # of the encoder, and of the decoder, of a Transformer that is trained here
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 
@@ -41,6 +42,13 @@ if [ -n "$HALF" ]; then
   # shellcheck disable=SC2034  # read by 2_pretrain.sh
   PRETRAIN_BIN=$WORK/halves/$HALF BIN=$WORK/halves/$OTHER KIND=$KIND$HALF$SEED.
 fi
+if [ -n "$LABELS" ]; then
+  [[ $LABELS =~ ^[1-9][0-9]*$ ]] || stop "LABELS=$LABELS: give a number of pairs"
+  [ -z "$CHECKPOINTS$HALF" ] || stop "LABELS: leave CHECKPOINTS and HALF empty, for their networks have seen other pairs"
+  # shellcheck disable=SC2034  # read by 2_pretrain.sh
+  PRETRAIN_BIN=$WORK/labels/$LABELS BIN=$WORK/labels/$LABELS KIND=$KIND$LABELS.$SEED.
+fi
+BIN=${PLAY:-$BIN}                     # PLAY: other binary data of the same dictionary, such as pairs that a network has written
 RUN=${RUN:-$WORK/$KIND$SRC-$TGT.$OBJECTIVE.$SEED}
 USER_DIR=$(fairseq-ami user-dir)
 mkdir -p "$WORK"

@@ -16,7 +16,7 @@ from fairseq_ami.plugin import register
 from fairseq_ami.tools.ceiling.drawing import Drawer, Drawing, Told
 from fairseq_ami.tools.ceiling.expressions import check_networks, names_of, parse_expressions, usual
 from fairseq_ami.tools.ceiling.networks import SearchSettings, load_players
-from fairseq_ami.tools.ceiling.table import LENGTHS, Row, Table, table
+from fairseq_ami.tools.ceiling.table import LENGTHS, Row, Table, picks, table
 
 HEADER = ["T", "picked by", "length", "rho BLEU", "rho chrF", "left out", "BLEU", "length ratio"]
 FORMATS = (".tsv", ".json")
@@ -39,6 +39,10 @@ def run(args: argparse.Namespace) -> int:
             told = drawer(subset, args.sources, args.random_sources, _bar)
             found.append(table(path, subset, told, asked, lengths, tokenize))
             print(report(args, found[-1], told), end="\n\n", flush=True)
+            if args.picks:
+                write_picks(
+                    args, told, next(iter(asked.values())), (players.task.cfg.source_lang, players.task.cfg.target_lang)
+                )
     text = "detokenised text" if args.tokenizer else "tokens without subwords"
     print(f"BLEU and chrF of {text}; sacreBLEU {found[0].signature}; seed {args.seed}")
     if args.output:
@@ -57,8 +61,31 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise AMIError(f"--output {args.output} must end with {' or '.join(FORMATS)}")
     if args.bleu_tokenize is not None and args.bleu_tokenize not in BLEU.TOKENIZERS:
         raise AMIError(f"--bleu-tokenize {args.bleu_tokenize}: choose from {', '.join(sorted(BLEU.TOKENIZERS))}")
+    _check_picks(args)
     if args.topp > 1:
         raise AMIError(f"--topp must lie in (0, 1], not {args.topp}")
+
+
+def _check_picks(args: argparse.Namespace) -> None:
+    if not args.picks:
+        return
+    check_writable(args.picks)
+    several = [
+        name for name, values in (
+            ("checkpoint", args.checkpoints), ("--subset", args.subset.split(",")), ("--reward", args.reward or [1, 2]),
+            ("--temperature", args.temperature), ("--reward-length", LENGTHS if args.reward_length == "both" else [1]),
+        ) if len(values) > 1
+    ]  # fmt: skip
+    if several:
+        raise AMIError(f"--picks writes one sample per source: give one value, and no more, of {', '.join(several)}")
+
+
+def write_picks(args: argparse.Namespace, told: Told, weights: Dict[str, float], languages: Tuple[str, str]) -> None:
+    """Each source and what the reward picks of its samples, with subwords: ``PREFIX.SOURCE``, ``PREFIX.TARGET``."""
+    chosen = picks(told.drawn[args.temperature[0]], weights, args.reward_length, args.seed)
+    for language, lines in zip(languages, (told.sources, chosen)):
+        write_text(f"{args.picks}.{language}", "".join(line + "\n" for line in lines))
+    print(f"picks: {args.picks}.{languages[0]}, {args.picks}.{languages[1]}")
 
 
 def _tokenize(args: argparse.Namespace) -> str:

@@ -176,6 +176,8 @@ def test_a_function_of_ones_own(data, stock, tmp_path, monkeypatch):
         (["--output", "table.txt"], "--output table.txt must end with .tsv or .json"),
         (["--output", "nowhere/table.tsv"], "cannot write nowhere/table.tsv"),
         (["--bleu-tokenize", "14a"], "--bleu-tokenize 14a: choose from"),
+        (["--picks", "best"], "--picks writes one sample .* of --reward, --temperature, --reward-length"),
+        (["--picks", "nowhere/best"], "cannot write nowhere/best"),
         (["--topp", "1.5"], "--topp must lie in"),
     ],
 )
@@ -187,6 +189,18 @@ def test_bad_input(options, message, data, stock, tmp_path, monkeypatch, capsys)
     printed = capsys.readouterr()
     assert re.fullmatch(f"fairseq-ami: error: .*{message}.*\n", printed.err), printed.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_picks_are_text_to_train_on(data, stock, tmp_path, told, monkeypatch):
+    """Each source beside the sample of the highest log P, which the plain network scores as highest, too."""
+    monkeypatch.chdir(tmp_path)
+    argv = ["--backward", stock["backward"], "--data", data, "--subset", "test", "--temperature", 0.7]
+    argv += ["--reward-per", "sentence", "--reward-post-process", "", "--reward-length", "as-is", "--picks", "best"]
+    assert ceiling(stock["forward"], *argv, "--reward", "log-p") == 0
+    assert (tmp_path / "best.en").read_text().splitlines() == [source for source, _ in pairs(12, 102)]
+    drawn = told.drawn[0.7]
+    best = [texts[int(place)] for texts, place in zip(drawn.texts, drawn.rewards["log-p"].argmax(1))]
+    assert (tmp_path / "best.de").read_text().splitlines() == best
 
 
 def test_a_split_without_references(data, stock, tmp_path, capsys):

@@ -85,6 +85,30 @@ def test_scripts_run_end_to_end_and_again(environment):
     assert "Loaded checkpoint" in again and "num_updates: 10 >= max_update: 10" in again
 
 
+def test_few_labels(environment):
+    """Every row of 9_few_labels.sh, from 200 labelled pairs on; self-training learns from what it should."""
+    run("1_prepare.sh", environment)
+    work = Path(environment["WORK"])
+    few = {"LABELS": "200", "LAYERS": "1", "EPOCHS": "60", "WARMUP": "20", "FORWARD_UPDATES": "20", "VALID_EVERY": "10"}
+    assert "(200 pairs, 800 sources)" in run("labels.sh", environment, **few)
+    run("2_pretrain.sh", environment, **few)
+    for row in ("labels", "self-training", "mmi", "ami", "ami-cooperative", "all"):
+        run("9_few_labels.sh", environment, row, **few)
+        assert (work / f"200.1.en-de.rewards.{row}.1" / "checkpoint_best.pt").exists()
+    folder = work / "labels"
+    labelled = (folder / "200/text/train.de").read_text().splitlines()
+    written = (folder / "200.en-de.1/pairs.de").read_text().splitlines()
+    assert written[-len(written) // 2 :][:200] == labelled  # after the network's own translations
+    sources = (folder / "200.en-de.1/pairs.en").read_text().splitlines()
+    disturbed = [len(line.split()) for line in sources[: len(sources) // 2]]
+    whole = [len(line.split()) for line in (folder / "200/text/mono.en").read_text().splitlines()]
+    assert 0.85 < sum(disturbed) / sum(whole) < 0.95  # one piece in ten is left out
+    run("8_rewards.sh", environment, "best-of", BEST_OF="2", **few)
+    picks = work / "picks/200.1.en-de.1/picks"
+    assert picks.with_suffix(".en").read_text() == (folder / "200/text/train.en").read_text()
+    run("5_score.sh", environment, WHICH="last", RUN=str(work / "200.1.en-de.rewards.ami.1"), **few)
+
+
 def test_lstm_takes_the_same_way(environment):
     """ARCH=lstm: every script, beside what the Transformers wrote and without touching it."""
     run("1_prepare.sh", environment)

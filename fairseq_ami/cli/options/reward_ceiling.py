@@ -41,6 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     texts.add_argument("--lenpen", type=float, default=1.0, help=f"length penalty of that search {default}")
     texts.add_argument("--max-tokens", type=positive, default=4000, help=f"tokens per batch, samples counted {default}")
     texts.add_argument("--cpu", action="store_true", help="leave a GPU alone")
+    texts.add_argument(
+        "--picks", metavar="PREFIX", help="write each source and the sample that the reward picks, with subwords, to "
+        "PREFIX.SOURCE and PREFIX.TARGET, text for fairseq-preprocess (best-of-N fine-tuning). It needs one "
+        "checkpoint, one subset, one temperature and one --reward, and --reward-length as-is or neutral",
+    )  # fmt: skip
     texts.add_argument("--output", metavar="FILE", help="write the table to FILE as well, .tsv or .json")
 
 

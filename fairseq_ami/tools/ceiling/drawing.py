@@ -1,12 +1,12 @@
 """Samples of a subset's sources, with their rewards, their texts and the best of beam search."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
 from fairseq import utils
-from fairseq.data import FairseqDataset
+from fairseq.data import Dictionary, FairseqDataset
 from torch import Tensor
 
 from fairseq_ami.criterions.ami_config import AMIMinimaxConfig
@@ -61,12 +61,14 @@ class Drawn:
         lengths: symbols of each sample, its end symbol counted, shape (sources, k).
         first: index of the first sample of the source that is the same, shape (sources, k).
         rewards: by name, shape (sources, k); the same for samples that are the same.
+        pieces: the texts as the networks write them, with subwords.
     """
 
     texts: List[List[str]]
     lengths: Tensor
     first: Tensor
     rewards: Dict[str, Tensor]
+    pieces: List[List[str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Told:
         references: one text per source.
         beam: the best of beam search for each source.
         drawn: by temperature.
+        sources: one text per source, with subwords.
     """
 
     size: int
@@ -86,6 +89,7 @@ class Told:
     references: List[str]
     beam: List[str]
     drawn: Dict[float, Drawn]
+    sources: List[str] = field(default_factory=list)
 
 
 def chosen_sources(players: Players, subset: str, count: int, at_random: bool, seed: int) -> Tuple[np.ndarray, int]:
@@ -153,22 +157,25 @@ class Drawer:
             AMIError: a subset that cannot be used, or a function of a user's own that fails.
         """
         indices, too_long = chosen_sources(self.players, subset, count, at_random, self.how.seed)
-        dataset = self.players.task.dataset(subset)
+        task, dataset = self.players.task, self.players.task.dataset(subset)
         device = next(self.players.pair.parameters()).device
         ids: List[int] = []
         references: List[str] = []
         beam: List[str] = []
+        sources: List[str] = []
         parts: Dict[float, List[Drawn]] = {at: [] for at in self.settings}
         for rows in progress(_batches(dataset, indices, self.how.max_tokens // self.how.samples), subset):
             batch = utils.move_to_cuda(dataset.collater([dataset[int(row)] for row in rows]), device)
             ids += batch["id"].tolist()
+            sources += [self._pieces(row, task.source_dictionary) for row in batch["net_input"]["src_tokens"]]
             references += [self._text(row, reference=True) for row in batch["target"]]
             beam += self._searched(batch)
             for at, settings in self.settings.items():
                 parts[at].append(self._drawn(batch, settings))
         order = np.argsort(ids).tolist()
         drawn = {at: _joined(found, order) for at, found in parts.items()}
-        return Told(len(dataset), too_long, [references[i] for i in order], [beam[i] for i in order], drawn)
+        references, beam, sources = ([texts[i] for i in order] for texts in (references, beam, sources))
+        return Told(len(dataset), too_long, references, beam, drawn, sources)
 
     def _searched(self, batch: Batch) -> List[str]:
         found = self.players.task.inference_step(self.players.generator, [self.players.pair], batch)
@@ -179,6 +186,10 @@ class Drawer:
         dictionary = self.players.task.target_dictionary
         return to_text(dictionary, tokens[tokens.ne(self.pad)], self.how.post_process, self.finish, reference)
 
+    def _pieces(self, tokens: Tensor, dictionary: Dictionary) -> str:
+        """With subwords, as they stand in binarised data."""
+        return to_text(dictionary, tokens[tokens.ne(dictionary.pad())], None, str)
+
     def _drawn(self, batch: Batch, settings: SamplerSettings) -> Drawn:
         pair, k = self.players.pair, settings.num_samples
         rollout = roll_out(pair, batch, settings, VALIDATION_UPDATE, noise=False, score=False)
@@ -188,11 +199,13 @@ class Drawer:
         first = alike.int().argmax(-1).cpu()  # argmax gives the first of equals
         rewards = self._rewarded(batch, rollout)
         texts = [self._text(row) for row in tokens]
+        pieces = [self._pieces(row, self.players.task.target_dictionary) for row in tokens]
         return Drawn(
-            [texts[i : i + k] for i in range(0, len(texts), k)],
+            _in_rows(texts, k),
             tokens.ne(self.pad).sum(1).view(-1, k).cpu(),
             first,
             {name: values.cpu().double().gather(1, first) for name, values in rewards.items()},
+            _in_rows(pieces, k),
         )
 
     def _rewarded(self, batch: Batch, rollout: Rollout) -> Dict[str, Tensor]:
@@ -230,9 +243,13 @@ def _finish(players: Players) -> Callable[[str], str]:
     return tokenizer.decode if tokenizer is not None else str
 
 
+def _in_rows(items: List[str], k: int) -> List[List[str]]:
+    return [items[i : i + k] for i in range(0, len(items), k)]
+
+
 def _joined(parts: Sequence[Drawn], order: Sequence[int]) -> Drawn:
     """The samples of all batches, the sources in *order*."""
-    texts = [row for part in parts for row in part.texts]
+    texts, pieces = ([row for part in parts for row in getattr(part, name)] for name in ("texts", "pieces"))
     rewards = {name: torch.cat([part.rewards[name] for part in parts])[order] for name in parts[0].rewards}
     lengths, first = (torch.cat([getattr(part, name) for part in parts])[order] for name in ("lengths", "first"))
-    return Drawn([texts[i] for i in order], lengths, first, rewards)
+    return Drawn([texts[i] for i in order], lengths, first, rewards, [pieces[i] for i in order])

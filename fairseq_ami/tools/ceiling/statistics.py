@@ -81,6 +81,15 @@ def picked(rewards: np.ndarray, first: np.ndarray, counts: BleuCounts, seed: int
     )
 
 
+def best_of(rewards: np.ndarray, first: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Number of the sample of highest reward of each source, one of them at random among equals.
+
+    Args:
+        rewards, first, seed: see :func:`picked`.
+    """
+    return next(_choices(rewards, first, seed))
+
+
 def _choices(rewards: np.ndarray, first: np.ndarray, seed: int) -> Iterator[np.ndarray]:
     best = rewards == rewards.max(axis=1, keepdims=True)
     low, high = np.where(best, first, first.max() + 1).min(axis=1), np.where(best, first, -1).max(axis=1)

@@ -8,7 +8,7 @@ import numpy as np
 from fairseq_ami.rewards.similarity import chrf
 from fairseq_ami.tools.ceiling.drawing import Drawn, Told
 from fairseq_ami.tools.ceiling.expressions import Expressions, weighted
-from fairseq_ami.tools.ceiling.statistics import picked, rank_correlation, without_linear_length
+from fairseq_ami.tools.ceiling.statistics import best_of, picked, rank_correlation, without_linear_length
 from fairseq_ami.tools.reranking.scores import counts_of_texts
 
 BEAM, CHANCE = "beam search", "chance"
@@ -86,9 +86,27 @@ def table(
         for name, weights in expressions.items():
             values = weighted(weights, drawn.rewards).numpy()
             for length in lengths:
-                shaped = values if length == "as-is" else without_linear_length(values, judge.lengths)
+                shaped = _shaped(values, judge.lengths, length)
                 rows.append(Row(*common, name, length, *judge.knows(shaped), *judge.picks(shaped)))
     return Table(rows, searched.signature)
+
+
+def _shaped(values: np.ndarray, lengths: np.ndarray, how: str) -> np.ndarray:
+    return values if how == "as-is" else without_linear_length(values, lengths)
+
+
+def picks(drawn: Drawn, weights: Dict[str, float], length: str, seed: int) -> List[str]:
+    """For each source the sample of highest reward, with subwords: what best-of-N fine-tuning learns from.
+
+    Args:
+        drawn: samples of one temperature.
+        weights: of the rewards.
+        length: ``as-is`` or ``neutral``.
+        seed: of the draw among equals.
+    """
+    values = _shaped(weighted(weights, drawn.rewards).numpy(), drawn.lengths.numpy(), length)
+    chosen = best_of(values, drawn.first.numpy(), seed)
+    return [pieces[int(best)] for pieces, best in zip(drawn.pieces, chosen)]
 
 
 class _Judge:

@@ -6,7 +6,10 @@ from unit.exact import Exact
 from unit.sampled_gradients import COPIES
 from unit.tiny import make_batch, make_pair, make_task
 
+from fairseq_ami.criterions import vae_mine_elbo
+from fairseq_ami.criterions.vae_mine_elbo import VAEMineELBO
 from fairseq_ami.models import paired
+from fairseq_ami.random_streams import Stream
 
 PAIRS = [([0, 2], [0, 1]), ([1], [1])]  # two sources of different lengths: one row is padded
 
@@ -33,3 +36,13 @@ def game(request, monkeypatch):
         return [Exact(model, source, target, eps, **settings) for source, target in PAIRS]
 
     return task, model, batch, exact
+
+
+@pytest.fixture
+def noise(monkeypatch):
+    """The standard normal numbers that the criterion is given: those of the posterior, then those of the prior."""
+    given = [torch.randn(5, 3).double(), torch.randn(5, 3).double()]
+    streams = {Stream.VAE_POSTERIOR: given[0], Stream.VAE_PRIOR: given[1]}
+    monkeypatch.setattr(vae_mine_elbo, "stream_keys", lambda seed, update, name, ids, _: torch.full_like(ids, name))
+    monkeypatch.setattr(VAEMineELBO, "_noise", staticmethod(lambda keys, _: streams[int(keys[0])][: len(keys)]))
+    return given
