@@ -62,7 +62,11 @@ def test_dialogue_and_text_vae_tables_are_the_pages(figures):
 
 
 PAGES_WITH_FILES = {
-    "dailydialog": {"| test replies |": "table1", "| length penalty 2 |": "table1_penalty2", "| Transformer |": "table2"},
+    "dailydialog": {
+        "| test replies |": "table1",
+        "| length penalty 2 |": "table1_penalty2",
+        "| Transformer |": "table2",
+    },
     "personachat": {"| test replies |": "table1", "| Transformer |": "table2"},
     "multi30k": {"| En-De | own bound |": "information"},
     "ptb": {"| paper's size |": "paper_size", "| small networks |": "small"},
