@@ -4,6 +4,7 @@ import re
 from typing import Iterator, List, Tuple
 
 LONGEST = 30  # words of a sentence
+AVERAGE = 15  # words of the sentences of a page
 # idiom -> what to say
 BANNED = {
     r"\bspreads?\b": "standard deviation",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Dict, Iterator, List
 
 import pytest
-from unit.prose import ENDS, LONGEST, cells, idioms, joined, paragraphs, plain, sentences
+from unit.prose import AVERAGE, ENDS, LONGEST, cells, idioms, joined, paragraphs, plain, sentences
 
 ROOT = Path(__file__).resolve().parents[2]
 PATTERNS = ("*.md", "docs/**/*.md", "examples/*/*.md", "benchmarks/*.md")
@@ -22,6 +22,13 @@ def test_sentences_are_short(path):
     for number, line in [*joined(text), *cells(text)]:
         for sentence in sentences(line):
             assert len(sentence.split()) <= LONGEST, f"{path}:{number}: {sentence}"
+
+
+@pytest.mark.parametrize("path", PROSE)
+def test_sentences_are_short_on_average(path):
+    """As in the guides of established toolkits, whose pages have 15 to 18 words per sentence."""
+    counts = [len(sentence.split()) for _, line in joined((ROOT / path).read_text()) for sentence in sentences(line)]
+    assert sum(counts) / len(counts) <= AVERAGE
 
 
 @pytest.mark.parametrize("path", PROSE)
