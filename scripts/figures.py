@@ -174,6 +174,39 @@ def draw_dialogue() -> Figure:
     return figure
 
 
+def text_vae_table() -> Dict[str, Dict[str, float]]:
+    """Model -> NLL, KL and IW-NLL on Penn Treebank at the paper's size; a language model has NLL alone."""
+    head, *body = rows("examples/ptb/tables/paper_size.tsv")
+    columns = {name: head.index(name) for name in ("NLL", "KL", "IW-NLL")}
+    found, whole = {}, ""
+    for row in body:
+        whole = f"{whole.split(', alpha')[0]}, {row[0].removeprefix('the same, ')}" if "the same" in row[0] else row[0]
+        name = re.sub(r", energy function on words(?=.*energy)| \(.*\)|decoder ", "", whole)
+        found[name] = {key: number(row[column]) for key, column in columns.items() if row[column] != "-"}
+    return found
+
+
+def draw_text_vae() -> Figure:
+    """The price of information: filled points are -ELBO, open ones the importance-weighted NLL."""
+    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+    axis = figure.subplots()
+    markers = iter("svDo^P*")
+    for name, values in text_vae_table().items():
+        if "KL" in values:
+            (point,) = axis.plot(values["KL"], values["NLL"], next(markers), markersize=7, linestyle="", label=name)
+            style = {"color": point.get_color(), "markerfacecolor": "none", "linestyle": ""}
+            axis.plot(values["KL"], values["IW-NLL"], point.get_marker(), markersize=7, **style)
+        else:
+            axis.axhline(
+                values["NLL"], color="#777777", linewidth=1, linestyle="--" if "12" in name else "-", label=name
+            )
+    axis.set_xlabel("KL (nats per sentence)")
+    axis.set_ylabel("NLL, test (nats per sentence)")
+    axis.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=7)
+    return figure
+
+
 def save(figure: Figure, name: str) -> Path:
     """Write an SVG that is the same for the same figure."""
     from matplotlib import rc_context
@@ -189,7 +222,13 @@ def main() -> None:
     sys.path.insert(0, str(ROOT / "scripts"))
     from experiment_figures import FIGURES
 
-    drawn = {"demo": draw_demo, "results": draw_results, "dialogue": draw_dialogue, **FIGURES}
+    drawn = {
+        "demo": draw_demo,
+        "results": draw_results,
+        "dialogue": draw_dialogue,
+        "text_vae": draw_text_vae,
+        **FIGURES,
+    }
     for name, draw in drawn.items():
         print(save(draw(), f"{name}.svg"))
 

@@ -100,3 +100,12 @@ def test_intervals_and_points_of_dialogue(figures):
     assert figures.second_seed()["AMI without latent noise"] == {"average": 0.797, "Ent-4": 4.707}
     bars = [bar.get_segments() for axis in figures.draw_dialogue().axes for bar in axis.collections]
     assert any(segment[1][1] - segment[0][1] == pytest.approx(2 * 0.0025) for found in bars for segment in found)
+
+
+def test_points_of_text_vaes(figures):
+    """Read by hand from the page of ptb."""
+    found = figures.text_vae_table()
+    assert found["LSTM-LM, 12 epochs"] == {"NLL": 100.70}
+    assert found["LaggingVAE"] == {"NLL": 102.33, "KL": 1.56, "IW-NLL": 101.95}
+    assert found["VAE-MINE, from a language model, energy function on words, alpha 3"]["KL"] == 6.96
+    assert len(found) == 9 and len(figures.draw_text_vae().axes[0].lines) == 2 + 2 * 7
