@@ -5,6 +5,7 @@
 #   mle            maximum likelihood goes on
 #   constant       a constant reward, which under a baseline is exactly nothing: maximum likelihood again
 #   arbitrary      a hash as the reward (control.py): what sampling and a policy gradient do by themselves
+#   bleu           sentence BLEU as the reward
 #   mrt            sentence chrF as the reward, against the reference: what a similarity can do
 #   best-of         maximum likelihood on what K log Q picks of P's BEST_OF samples of each source: no policy gradient
 #   mmi, mmi-anchor                 log Q; with a pull to where P began
