@@ -4,6 +4,7 @@ Registers of classes and functions stand with these; a test holds their keys to 
 """
 
 DIRECTIONS = ("forward", "backward")  # of a pair of networks: P(T|S), Q(S|T)
+SIMILARITIES = ("cosine", "bleu", "chrf")  # of T and T', from which K comes
 CRITICS = ("separable", "bilinear", "concat")
 MI_ESTIMATORS = ("dv", "mine", "nwj", "tuba", "infonce", "js", "smile")  # of `fairseq-ami mi`
 DECODINGS = ("greedy", "sample", "beam")  # of a text VAE

@@ -5,10 +5,13 @@
 #   mle            maximum likelihood goes on
 #   constant       a constant reward, which under a baseline is exactly nothing: maximum likelihood again
 #   arbitrary      a hash as the reward (control.py): what sampling and a policy gradient do by themselves
+#   bleu           sentence BLEU as the reward
 #   mrt            sentence chrF as the reward, against the reference: what a similarity can do
 #   best-of         maximum likelihood on what K log Q picks of P's BEST_OF samples of each source: no policy gradient
 #   mmi, mmi-anchor                 log Q; with a pull to where P began
 #   ami, ami-neutral, ami-anchor    K log Q; without what is linear in length; the latter with the pull as well
+#   ami-k-bleu      K log Q, where K is 1 - BLEU of the sentence, not 1 - cosine
+#   ami-bleu        K log Q and twice sentence BLEU
 . "$(dirname "$0")/common.sh"
 ROW=${1:-}
 FORWARD_UPDATES=${FORWARD_UPDATES:-1250}
@@ -37,14 +40,17 @@ case $ROW in
   mle) OBJECTIVE=mle OPTIONS= ;;
   constant) OBJECTIVE=reward OPTIONS="--reward constant" ;;
   arbitrary) OBJECTIVE=reward OPTIONS="--reward control:arbitrary" PYTHONPATH=$HERE:${PYTHONPATH:-} && export PYTHONPATH ;;
+  bleu) OBJECTIVE=reward OPTIONS="--reward bleu" ;;
   mrt) OBJECTIVE=reward OPTIONS="--reward chrf --reward-length as-is" ;;
   best-of) OBJECTIVE=mle OPTIONS='' PICKS=$WORK/picks/$KIND$SRC-$TGT.$SEED; best_of; BIN=$PICKS ;;
   mmi) OBJECTIVE=mmi OPTIONS= ;;
   mmi-anchor) OBJECTIVE=mmi OPTIONS="--anchor-weight $ANCHOR --reward-length neutral" ;;
   ami) OBJECTIVE=ami OPTIONS= ;;
+  ami-k-bleu) OBJECTIVE=ami OPTIONS="--multiplier-similarity bleu" ;;
+  ami-bleu) OBJECTIVE=ami OPTIONS="--reward log-q=1,bleu=2" ;;
   ami-neutral) OBJECTIVE=ami OPTIONS="--reward-length neutral" ;;
   ami-anchor) OBJECTIVE=ami OPTIONS="--reward-length neutral --anchor-weight $ANCHOR" ;;
-  *) stop "name a row: mle, constant, arbitrary, mrt, best-of, mmi, mmi-anchor, ami, ami-neutral, ami-anchor" ;;
+  *) stop "name a row: mle, constant, arbitrary, bleu, mrt, best-of, mmi, mmi-anchor, ami, ami-neutral, ami-anchor, ami-k-bleu, ami-bleu" ;;
 esac
 case $OBJECTIVE in
   mle | reward) cycle=forward=$per_cycle backward=0 ;;

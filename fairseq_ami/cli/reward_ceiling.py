@@ -99,7 +99,7 @@ def _search(args: argparse.Namespace) -> SearchSettings:
 def _drawing(args: argparse.Namespace) -> Drawing:
     return Drawing(
         args.samples, tuple(dict.fromkeys(args.temperature)), args.topk, args.topp, args.reward_per,
-        args.center_cosine, args.reward_post_process or None, args.max_tokens, args.seed,
+        args.center_cosine, args.multiplier_similarity, args.reward_post_process or None, args.max_tokens, args.seed,
     )  # fmt: skip
 
 
@@ -143,6 +143,6 @@ def written(args: argparse.Namespace, found: List[Table]) -> str:
 def _settings(args: argparse.Namespace) -> Dict[str, Any]:
     names: Tuple[str, ...] = (
         "backward", "data", "random_sources", "topk", "topp", "seed", "reward_per", "center_cosine",
-        "reward_post_process", "tokenizer", "beam", "lenpen",
+        "multiplier_similarity", "reward_post_process", "tokenizer", "beam", "lenpen",
     )  # fmt: skip
     return {"version": fairseq_ami.__version__, "settings": {name: getattr(args, name) for name in names}}

@@ -66,6 +66,7 @@ def _check_parts(cfg: AMIMinimaxConfig, game: Game) -> None:
     critic_sees_samples = game.samples and "backward" in game.players
     without_effect = {
         "--cosine-multiplier backward": not game.multiplier and str(cfg.cosine_multiplier) == "backward",
+        "--multiplier-similarity": _given(cfg, "multiplier_similarity") and not game.multiplier,
         "--fake-loss": not game.adversarial and _given(cfg, "fake_loss"),
         "--real-weight": cfg.real_weight is not None and "backward" not in game.players,
         "--adversarial-weight": cfg.adversarial_weight is not None and not critic_sees_samples,
@@ -77,6 +78,10 @@ def _check_parts(cfg: AMIMinimaxConfig, game: Game) -> None:
     }
     for flag in (flag for flag, holds in without_effect.items() if holds):
         raise AMIError(f"{flag} has no effect with --objective {cfg.objective}: leave it out")
+    if _given(cfg, "multiplier_similarity") and str(cfg.cosine_multiplier) == "none":
+        raise AMIError("--multiplier-similarity has no effect with --cosine-multiplier none: leave one of them out")
+    if cfg.center_cosine and str(cfg.multiplier_similarity) != "cosine":
+        raise AMIError("--center-cosine has no effect with --multiplier-similarity bleu or chrf: leave it out")
 
 
 def _check_unlabelled(cfg: AMIMinimaxConfig, game: Game, unlabelled: bool) -> None:

@@ -6,6 +6,7 @@ from typing import Optional
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II
 
+from fairseq_ami.choices import SIMILARITIES
 from fairseq_ami.criterions.ami_games import GAMES
 from fairseq_ami.objectives.adversarial import FAKE_LOSSES
 
@@ -38,6 +39,13 @@ class AMIMinimaxConfig(FairseqDataclass):
     cosine_multiplier: ChoiceEnum(["backward", "both", "none"]) = field(
         default="both",
         metadata={"help": "where K(T') weighs samples: in the backward phase, in both phases (the paper), or nowhere"},
+    )
+    multiplier_similarity: ChoiceEnum(SIMILARITIES) = field(
+        default="cosine",
+        metadata={
+            "help": "what K(T') is 1 minus of: the cosine of mean word embeddings (the paper), or BLEU or chrF of the "
+            "sentence"
+        },
     )
     center_cosine: bool = field(
         default=False,

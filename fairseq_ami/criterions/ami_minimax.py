@@ -11,8 +11,9 @@ from fairseq_ami.criterions.ami_checks import check_model, check_settings, rewar
 from fairseq_ami.criterions.ami_config import AMIMinimaxConfig
 from fairseq_ami.criterions.ami_games import GAMES
 from fairseq_ami.criterions.ami_infomax import sentence_information
+from fairseq_ami.criterions.ami_multiplier import make_multiplier
 from fairseq_ami.criterions.ami_report import log_metrics
-from fairseq_ami.criterions.ami_rewards import CosineMultiplier, Rewards
+from fairseq_ami.criterions.ami_rewards import Rewards
 from fairseq_ami.criterions.ami_turn import Step, Turn
 from fairseq_ami.criterions.ami_validation import evaluate_pair
 from fairseq_ami.data import reverse_sample
@@ -62,7 +63,7 @@ class AMIMinimax(FairseqCriterion):
         target = task.target_dictionary
         self.pad, self.eos = target.pad(), target.eos()
         self.not_words = (target.pad(), target.eos(), target.bos())
-        self.multiplier = CosineMultiplier(task, self.not_words, cfg.center_cosine)
+        self.multiplier = make_multiplier(cfg, task, self.not_words)
         self.rewards = Rewards(reward_weights(cfg, self.game), cfg, task, self.multiplier, self.pad, self.not_words)
         banned = (target.pad(), target.bos(), *getattr(task, "separators", ()))
         policy = Policy(banned, cfg.sample_temperature, cfg.sample_topk, cfg.sample_topp)

@@ -7,36 +7,13 @@ from torch import Tensor
 
 from fairseq_ami.criterions.ami_config import AMIMinimaxConfig
 from fairseq_ami.criterions.ami_infomax import sentence_information
-from fairseq_ami.criterions.ami_turn import Turn, word_counts
+from fairseq_ami.criterions.ami_multiplier import Multiplier
+from fairseq_ami.criterions.ami_turn import Turn
 from fairseq_ami.generation.rollout import Rollout, backward_log_likelihood
-from fairseq_ami.models.paired import PairedModel
 from fairseq_ami.modules import dropout_off
-from fairseq_ami.objectives import average_word, cosine_multiplier, within_source
+from fairseq_ami.objectives import within_source
 from fairseq_ami.rewards import NETWORK_REWARDS, Sampled, TextReader, text_reward
-from fairseq_ami.types import Batch, Log, PairTask
-
-
-class CosineMultiplier:
-    """K(T') = 1 - cos(T, T') of equation 11, with the forward network's target embeddings.
-
-    Args:
-        task: gives the target dictionary.
-        not_words: symbols that are no words.
-        center: compare mean embeddings minus that of the average word.
-    """
-
-    def __init__(self, task: PairTask, not_words: Sequence[int], center: bool):
-        self.not_words = not_words
-        skip = (*not_words, *getattr(task, "separators", ()))
-        self.word_counts = word_counts(task.target_dictionary, skip) if center else None
-
-    def __call__(self, model: PairedModel, batch: Batch, rollout: Rollout) -> Tensor:
-        """K of each sample, shape (batch * k,)."""
-        tokens = rollout.samples.tokens
-        k = tokens.size(0) // batch["target"].size(0)
-        embedding = model.forward_model.decoder.embed_tokens.weight
-        center = None if self.word_counts is None else average_word(embedding, self.word_counts)
-        return cosine_multiplier(batch["target"].repeat_interleave(k, 0), tokens, embedding, self.not_words, center)
+from fairseq_ami.types import Log, PairTask
 
 
 class Rewards:
@@ -59,7 +36,7 @@ class Rewards:
         weights: Dict[str, float],
         cfg: AMIMinimaxConfig,
         task: PairTask,
-        multiplier: CosineMultiplier,
+        multiplier: Multiplier,
         pad: int,
         not_words: Sequence[int],
     ):

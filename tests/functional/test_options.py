@@ -48,6 +48,7 @@ OPTIONS = {
     "micro-batches": ["--update-freq", "2"],
     "multiplier in the backward phase": ["--cosine-multiplier", "backward"],
     "centred multiplier": ["--center-cosine"],
+    "multiplier of sentence BLEU": ["--multiplier-similarity", "bleu"],
     "weights": ["--mle-weight", "0", "--policy-weight", "2", "--adversarial-weight", "0.5"],
     "schedulers": [
         "--inner-lr-scheduler", "inverse_sqrt", "--inner-lr-scheduler-args", '{"warmup_updates": 2}',

@@ -2,6 +2,7 @@
 
 import argparse
 
+from fairseq_ami.choices import SIMILARITIES
 from fairseq_ami.cli.arguments import above_zero, at_least, positive
 
 LENGTHS = ("as-is", "neutral", "both")
@@ -63,6 +64,10 @@ def add_rewards(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--reward-per", choices=["token", "sentence"], default="token",
         help=f"token divides log-q and log-p by the tokens of the source, as training does {default}",
+    )  # fmt: skip
+    group.add_argument(
+        "--multiplier-similarity", choices=SIMILARITIES, default=SIMILARITIES[0],
+        help=f"what K is 1 minus of, as in training {default}",
     )  # fmt: skip
     group.add_argument("--center-cosine", action="store_true", help="as --center-cosine of training, for k-log-q")
     group.add_argument(

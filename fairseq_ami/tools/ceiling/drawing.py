@@ -10,7 +10,8 @@ from fairseq.data import Dictionary, FairseqDataset
 from torch import Tensor
 
 from fairseq_ami.criterions.ami_config import AMIMinimaxConfig
-from fairseq_ami.criterions.ami_rewards import CosineMultiplier, Rewards
+from fairseq_ami.criterions.ami_multiplier import make_multiplier
+from fairseq_ami.criterions.ami_rewards import Rewards
 from fairseq_ami.criterions.ami_turn import Step, Turn
 from fairseq_ami.data import reverse_sample
 from fairseq_ami.errors import AMIError
@@ -36,6 +37,7 @@ class Drawing:
         topk, topp: of the policy.
         per: ``token`` or ``sentence``: whether log-q and log-p are divided by the tokens of S.
         center_cosine: as in training.
+        similarity: of K, as ``--multiplier-similarity`` of training.
         post_process: how subwords are undone.
         max_tokens: tokens per batch, samples counted.
         seed: of the samples, and of the choice of sources.
@@ -47,6 +49,7 @@ class Drawing:
     topp: float = 1.0
     per: str = "token"
     center_cosine: bool = False
+    similarity: str = "cosine"
     post_process: Optional[str] = "@@ "
     max_tokens: int = 4000
     seed: int = 1
@@ -133,8 +136,11 @@ class Drawer:
         self.settings = {at: self._settings(at) for at in how.temperatures}
         self.as_it_is = self._settings(1.0, whole=True)
         not_words = (target.pad(), target.eos(), target.bos())
-        self.multiplier = CosineMultiplier(task, not_words, how.center_cosine)
-        cfg = AMIMinimaxConfig(reward_post_process=how.post_process, reward_per=how.per)
+        cfg = AMIMinimaxConfig(
+            reward_post_process=how.post_process, reward_per=how.per, center_cosine=how.center_cosine,
+            multiplier_similarity=how.similarity,
+        )  # fmt: skip
+        self.multiplier = make_multiplier(cfg, task, not_words)
         self.names = list(names)
         weights = {"log-q" if name == K_LOG_Q else name: 1.0 for name in names if name == K_LOG_Q or name not in MORE}
         self.rewards = Rewards(weights, cfg, task, self.multiplier, self.pad, not_words)

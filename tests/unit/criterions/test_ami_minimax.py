@@ -297,6 +297,15 @@ def test_teacher_forced_sampler_runs_in_every_phase(task, pair):
         ({"sample_topk": -1}, "--sample-topk 0 or more"),
         ({"sampler": "teacher-forced", "sample_topk": 3}, "belong to --sampler ancestral"),
         ({"objective": "mmi", "cosine_multiplier": "backward"}, "--cosine-multiplier backward has no effect"),
+        (
+            {"objective": "mmi", "multiplier_similarity": "bleu"},
+            "--multiplier-similarity has no effect with --objective",
+        ),
+        (
+            {"cosine_multiplier": "none", "multiplier_similarity": "chrf"},
+            "--multiplier-similarity has no effect with --cos",
+        ),
+        ({"center_cosine": True, "multiplier_similarity": "bleu"}, "--center-cosine has no effect"),
         ({"objective": "mmi", "fake_loss": "hinge"}, "--fake-loss has no effect with --objective mmi"),
         ({"objective": "mle", "adversarial_weight": 0.5}, "--adversarial-weight has no effect with --objective mle"),
         ({"objective": "mmi-fixed", "adversarial_weight": 0.5}, "--adversarial-weight has no effect"),
