@@ -54,9 +54,12 @@ def blocks_of(page: str) -> Iterator[Block]:
         before += text
 
 
+def all_pages() -> List[str]:
+    return sorted(str(path.relative_to(ROOT)) for pattern in PATTERNS for path in ROOT.glob(pattern))
+
+
 def all_blocks() -> List[Block]:
-    pages = sorted(str(path.relative_to(ROOT)) for pattern in PATTERNS for path in ROOT.glob(pattern))
-    return [block for page in pages for block in blocks_of(page)]
+    return [block for page in all_pages() for block in blocks_of(page)]
 
 
 def without_files(text: str) -> str:

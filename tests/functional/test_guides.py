@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Dict, Sequence
 
 import pytest
+import torch
 from functional.corpus import pairs, write_pairs
 from functional.export_fixtures import write_codes
 from functional.page_commands import ROOT, blocks_of, environment_with
@@ -164,7 +165,7 @@ def networks(data: Path, trained: Path, stock: Dict[str, Path], tmp_path: Path) 
     return tmp_path
 
 
-def test_tools(networks: Path) -> None:
+def test_tools(networks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The n-best lists of the second command of reranking come from fairseq-generate, as the page says."""
     lists = "fairseq-generate data-bin --user-dir $(fairseq-ami user-dir) -s en -t de --path CHECKPOINT --cpu --beam 3"
     lists += " --nbest 3 --max-len-b 10 --required-batch-size-multiple 1 --gen-subset"
@@ -173,6 +174,12 @@ def test_tools(networks: Path) -> None:
     printed = run(networks, made + blocks("docs/tools.md"), short)
     assert lines(networks / "test.de") == 12 and "mmi" in printed
     assert (networks / "pair.tar.gz").is_file() and (networks / "average.pt").is_file()
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "tools.md").read_text(), re.DOTALL)
+    monkeypatch.chdir(networks)
+    monkeypatch.setenv("FAIRSEQ_AMI_CACHE", str(networks / "cache"))
+    names: dict = {"torch": torch}
+    exec(code.replace("path/to/this/repository", str(ROOT)), names)
+    assert len(names["pair"].sample(["s1 s2"], num_samples=4, noise=True)[0]) == 4
 
 
 def test_export(networks: Path) -> None:

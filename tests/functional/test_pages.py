@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Set
 
 import pytest
-from functional.page_commands import CHECKED, FAIRSEQ, ROOT, SYSTEM, Block, all_blocks, recorded, variables_of
+from functional.page_commands import (
+    CHECKED,
+    FAIRSEQ,
+    ROOT,
+    SYSTEM,
+    Block,
+    all_blocks,
+    all_pages,
+    recorded,
+    variables_of,
+)
 
 BLOCKS = all_blocks()
 # page -> test that runs its blocks on small data; the blocks of all other pages need hours or downloads, and are parsed
@@ -38,6 +48,13 @@ RUN = {
 PARSED = {
     "CONTRIBUTING.md": "installs, and runs the tests themselves",
     "docs/accelerators.md": "needs a GPU",
+}
+# page -> test that runs its blocks of Python
+PYTHON = {
+    "README.md": "functional/test_extending.py::test_reward_of_the_front_page",
+    "docs/extending.md": "functional/test_extending.py::test_parts_of_ones_own_train",
+    "docs/rewards.md": "unit/rewards/test_rewards_page.py::test_functions_of_ones_own",
+    "docs/tools.md": "functional/test_guides.py::test_tools",
 }
 # recipes keep functions and settings that their scripts share in these folders
 SHARED = {"dailydialog": "_dialogue", "personachat": "_dialogue", "ptb": "_vae", "snli": "_vae", "yahoo": "_vae"}
@@ -205,7 +222,9 @@ def test_block(block: Block, tmp_path: Path, capsys: pytest.CaptureFixture) -> N
 def test_every_page_says_what_runs_it() -> None:
     pages = {block.page for block in BLOCKS}
     assert pages == set(RUN) | set(PARSED) and not set(RUN) & set(PARSED)
-    for place in RUN.values():
+    with_python = {page for page in all_pages() if "```python" in (ROOT / page).read_text()}
+    assert with_python == set(PYTHON)
+    for place in [*RUN.values(), *PYTHON.values()]:
         file, _, function = place.partition("::")
         text = (ROOT / "tests" / file).read_text()
         assert not function or f"def {function}(" in text, place
