@@ -107,7 +107,7 @@ def test_dialogue(tmp_path: Path) -> None:
         (tmp_path / f"{name}.txt").write_text("".join(reply + "\n" for reply in shuffled))
     assert "average" in run(tmp_path, blocks(page, 3), {}) and (tmp_path / "table.md").is_file()
     first, *last = blocks(page, 4).splitlines(keepends=True)
-    run(tmp_path, first + last[0], {"--out study": "--count 5 --out study"})
+    run(tmp_path, first + last[0], {"--out study": "--count 5 --out study", "--html ": "--count 5 --html "})
     fill_sheets(tmp_path, ("alice", "bob", "carol"))
     assert "kappa" in run(tmp_path, "".join(last[1:]), {}) and (tmp_path / "examples.html").is_file()
 
