@@ -1,7 +1,7 @@
 """matplotlib without a screen, and files that are whole or absent."""
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Sequence
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.files import check_writable, whole
@@ -39,6 +39,16 @@ def new_figure(width: float, height: float) -> "Figure":
     engine.set(w_pad=0.1)
     FigureCanvasAgg(figure)
     return figure
+
+
+def legend_above(figure: "Figure", handles: Sequence[Any], names: Sequence[str]) -> None:
+    """A legend above all panels, in as many columns, 4 at most, as the figure is wide enough for."""
+    canvas: Any = figure.canvas
+    for columns in range(min(4, len(names)), 0, -1):
+        legend = figure.legend(handles, names, loc="outside upper center", ncols=columns, frameon=False)
+        if columns == 1 or legend.get_window_extent(canvas.get_renderer()).width <= figure.bbox.width:
+            return
+        legend.remove()
 
 
 def save(figure: "Figure", path: str) -> None:

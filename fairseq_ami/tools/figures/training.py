@@ -7,13 +7,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
 from fairseq_ami.errors import AMIError
-from fairseq_ami.tools.figures.canvas import new_figure
+from fairseq_ami.tools.figures.canvas import legend_above, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # "... | INFO | valid | ..." of fairseq-train, "[...][valid][INFO] - ..." of fairseq-hydra-train
 _LINE = re.compile(r"^.*?(?:\| INFO \| (\S+) \| |\]\[(\S+)\]\[INFO\] - )(.*)$")
+# the same without a beginning, as fairseq-train writes them to --log-file; in json the names of numbers tell the kind
+_BARE = {
+    "train_inner": re.compile(r"^epoch \d+: +\d+ / \d+ |^\{.*\"update\": .*\"num_updates\": "),
+    "train": re.compile(r"^epoch \d+ \| loss |^\{.*\"train_num_updates\": "),
+}
+_BARE_VALID = r"^epoch \d+ \| valid on '{0}' subset \||^\{{.*\"{0}_num_updates\": "
 _EQUALS = re.compile(r"(\w+)=([^,\s]+)")
 _PIPES = re.compile(r"\| (\w+) ([^|\s]+)(?= \||$)")
 KINDS = ("train", "train_inner", "valid")  # lines that every training log has
@@ -33,6 +39,7 @@ AXES = {
     "vim_bound_token": "log Q(S|T') (nats per token)",
     "vim_bound_common": "log Q(S|T'), common Q\n(nats per sentence)",
     "vim_bound_token_common": "log Q(S|T'), common Q\n(nats per token)",
+    "bleu": "BLEU",
     "reward_forward": "reward of P (nats)",
     "reward_noise": "reward of the noise (nats)",
     "wps": "tokens per second",
@@ -64,10 +71,9 @@ def parse_line(line: str, kind: str) -> Optional[Dict[str, float]]:
 
     Both ``--log-format simple`` and ``--log-format json`` are understood; json's prefix of the kind is dropped.
     """
-    match = _LINE.match(line)
-    if match is None or kind != (match[1] or match[2]):
+    text = _message(line, kind)
+    if text is None:
         return None
-    text = match[3].strip()
     if text.startswith("{"):
         try:
             pairs: Iterable[Tuple[str, Any]] = json.loads(text).items()
@@ -83,6 +89,15 @@ def parse_line(line: str, kind: str) -> Optional[Dict[str, float]]:
         except (TypeError, ValueError):
             continue
     return numbers
+
+
+def _message(line: str, kind: str) -> Optional[str]:
+    """What stands in a line of *kind* behind its beginning; None for other lines."""
+    match = _LINE.match(line)
+    if match is not None:
+        return match[3].strip() if kind == (match[1] or match[2]) else None
+    bare = _BARE.get(kind) or re.compile(_BARE_VALID.format(re.escape(kind)))
+    return line.strip() if bare.match(line) else None
 
 
 def read_run(path: str, kind: str, name: str) -> Run:
@@ -170,7 +185,8 @@ def draw(runs: Sequence[Run], metrics: Sequence[str]) -> "Figure":
     """
     columns = min(3, len(metrics))
     rows = math.ceil(len(metrics) / columns)
-    figure = new_figure(4.0 * columns, 2.8 * rows + 0.3 * (len(runs) > 1))
+    legend_rows = math.ceil(len(runs) / 4) if len(runs) > 1 else 0
+    figure = new_figure(4.0 * columns, 2.8 * rows + 0.3 * legend_rows)
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     for panel, metric in zip(panels, metrics):
         for number, run in enumerate(runs):
@@ -188,6 +204,5 @@ def draw(runs: Sequence[Run], metrics: Sequence[str]) -> "Figure":
     for panel in panels[len(metrics) :]:
         panel.remove()
     if len(runs) > 1:
-        handles, names = panels[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside upper center", ncols=min(4, len(runs)), frameon=False)
+        legend_above(figure, *panels[0].get_legend_handles_labels())
     return figure

@@ -99,6 +99,24 @@ def test_what_the_figure_shows(logs):
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["simple", "json"]
 
 
+def test_a_legend_of_many_long_names_stays_inside(logs):
+    runs = [training.read_run(str(logs / "simple.log"), "valid", f"a run with a long name {i}") for i in range(6)]
+    figure = training.draw(runs, ["kl"])
+    figure.canvas.draw()
+    frame = figure.legends[0].get_window_extent()
+    assert 0 <= frame.x0 and frame.x1 <= figure.bbox.width and frame.y1 <= figure.bbox.height
+    assert frame.y0 >= figure.axes[0].get_window_extent().y1  # above the panel
+
+
+@pytest.mark.parametrize("name", ["simple", "json"])
+@pytest.mark.parametrize("kind", ["valid", "train", "train_inner"])
+def test_lines_of_a_log_file_have_no_beginning(logs, name, kind):
+    """fairseq-train --log-file keeps the bare messages."""
+    bare = [line.split(" | ", 3)[-1] for line in (SIMPLE if name == "simple" else JSON).splitlines()]
+    (logs / "bare.log").write_text("\n".join(["task: Namespace(a='b')", *bare, '{"other": "1"}']))
+    assert points(logs / "bare.log", kind) == points(logs / f"{name}.log", kind)
+
+
 @pytest.mark.parametrize("metric", training.AXES)
 def test_names_of_axes_fit_beside_their_panels(metric):
     """A longer one would run into the legend."""
