@@ -1,4 +1,4 @@
-"""Figures of docs/experiments/, drawn from the files in its folder tables/. `make figures`.
+"""Figures of docs/experiments/ and of the recipe's rewards, drawn from files in folders tables/. `make figures`.
 
 No number stands here: a table that changes changes the figure.
 """
@@ -10,15 +10,17 @@ from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-TABLES = Path(__file__).resolve().parents[1] / "docs" / "experiments" / "tables"
+ROOT = Path(__file__).resolve().parents[1]
+TABLES = ROOT / "docs" / "experiments" / "tables"
+MULTI30K = ROOT / "examples" / "multi30k" / "tables"
 GREY, ORANGE, BLUE, PURPLE, GREEN = "#777777", "#c2571a", "#1f5fbf", "#7a4fc0", "#1a7f37"
 Row = Dict[str, str]
 INFORMATION = "common bound (nats per sentence)"
 
 
-def table(name: str) -> List[Row]:
+def table(name: str, folder: Path = TABLES) -> List[Row]:
     """The rows of a file of tables/, as column -> cell."""
-    with open(TABLES / f"{name}.tsv", encoding="utf-8", newline="") as file:
+    with open(folder / f"{name}.tsv", encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, delimiter="\t"))
 
 
@@ -31,15 +33,15 @@ def colour_of(system: str) -> str:
     return PURPLE if "no latent noise" in system or "without noise" in system else BLUE
 
 
-def runs(name: str, key: Callable[[Row], str]) -> Iterator[Tuple[str, List[Row]]]:
+def runs(name: str, key: Callable[[Row], str], folder: Path = TABLES) -> Iterator[Tuple[str, List[Row]]]:
     """The rows of a file of curves, run by run, in the order of the file."""
-    rows = table(name)
+    rows = table(name, folder)
     for run in dict.fromkeys(map(key, rows)):
         yield run, [row for row in rows if key(row) == run]
 
 
 def curve(
-    axis: Axes, rows: Sequence[Row], x: str, y: str, label: str, colour: Optional[str] = None, **style: str
+    axis: Axes, rows: Sequence[Row], x: str, y: str, label: Optional[str], colour: Optional[str] = None, **style: str
 ) -> None:
     """One line with a point per row that has both values."""
     points = [(float(row[x]), float(row[y])) for row in rows if row[x] and row[y]]
@@ -184,10 +186,26 @@ def draw_vae_words() -> Figure:
     return figure
 
 
+def draw_rewards() -> Figure:
+    """Validation BLEU over the forward network's updates, by reward."""
+    colours = {"maximum likelihood": GREY, "chrF": ORANGE, "BLEU": GREEN, "AMI, length-neutral": PURPLE}
+    figure, axes = panels(2, height=3.0)
+    for run, rows in runs("rewards", lambda row: "\t".join((row["direction"], row["row"], row["seed"])), MULTI30K):
+        direction, system, seed = run.split("\t")
+        axis = axes[("En-De", "De-En").index(direction)]
+        label = system if seed == "1" else None
+        curve(axis, rows, "updates of P", "validation BLEU", label, colours.get(system, BLUE))
+    for axis, direction in zip(axes, ("En-De", "De-En")):
+        name(axis, "updates of P", "validation BLEU", f"Multi30k {direction}")
+    legend(figure, 3)
+    return figure
+
+
 FIGURES: Dict[str, Callable[[], Figure]] = {
     "grammar": draw_grammar,
     "multi30k_early": draw_multi30k_early,
     "multi30k_unseen": draw_multi30k_unseen,
+    "rewards": draw_rewards,
     "dailydialog_early": draw_dailydialog_early,
     "vae_scale": draw_vae_scale,
     "vae_lagging": draw_vae_lagging,
