@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Optional
 
-from fairseq_ami.choices import DIRECTIONS, EXPORT_FORMATS
+from fairseq_ami.choices import DIRECTIONS, EXPORT_FORMATS, QUANTIZATIONS
 from fairseq_ami.errors import AMIError
 from fairseq_ami.files import whole
 from fairseq_ami.tools.formats import ctranslate2_writer, huggingface_writer
@@ -16,7 +16,7 @@ from fairseq_ami.tools.sharing.model_card import CARD, converted_card
 from fairseq_ami.tools.sharing.states import is_pair, plain_state, set_text_processing, stock_state
 from fairseq_ami.tools.sharing.text_files import CODES, copy_text_files, find_dictionaries, warn_about_subwords
 
-FAIRSEQ = EXPORT_FORMATS[0]
+FAIRSEQ, HALF = EXPORT_FORMATS[0], QUANTIZATIONS[1]
 _PACKAGES = {ctranslate2_writer.NAME: "ctranslate2", huggingface_writer.NAME: "transformers"}
 _FILES = (".pt", ".tar.gz", ".tgz", ".tar", ".tar.bz2", ".zip")
 
@@ -47,8 +47,11 @@ def check_format(out: str, format: str, quantization: Optional[str], pair: bool)
     Raises:
         AMIError: options that do not fit *format*, or a package that is missing.
     """
-    if format != ctranslate2_writer.NAME and quantization:
-        raise AMIError(f"--quantization belongs to --format {ctranslate2_writer.NAME}")
+    if quantization and not (format == ctranslate2_writer.NAME or (format == FAIRSEQ and quantization == HALF)):
+        raise AMIError(
+            f"--quantization {quantization} belongs to --format {ctranslate2_writer.NAME}"
+            + (f" or {FAIRSEQ}" if quantization == HALF else "")
+        )
     if format == FAIRSEQ:
         return
     if out.endswith(_FILES):
