@@ -58,7 +58,8 @@ def plot_latent(args: argparse.Namespace) -> int:
     Raises:
         AMIError: a checkpoint without posterior, or data and labels that do not fit.
     """
-    from fairseq_ami.cli.text_vae import find, load, progress_bar
+    from fairseq_ami.cli.messages import progress_bar
+    from fairseq_ami.cli.text_vae import find, load
     from fairseq_ami.data.sentences import SentenceDataset, check_lengths
     from fairseq_ami.tools.text_vae.space import posteriors
 

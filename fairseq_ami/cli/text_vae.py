@@ -2,10 +2,9 @@
 
 import argparse
 import os
-from typing import TYPE_CHECKING, Any, Iterable, Optional, Tuple, cast
+from typing import TYPE_CHECKING, Optional, Tuple, cast
 
 import torch
-from tqdm import tqdm
 
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.text_vae import TextVAE
@@ -49,8 +48,3 @@ def load(found: Located, args: argparse.Namespace) -> "Tuple[TextVAE, TextVAETas
     model, task = load_text_vae(found)
     model = model.cuda() if torch.cuda.is_available() and not args.cpu else model
     return model, cast("TextVAETask", task)
-
-
-def progress_bar(items: Iterable[Any], what: str) -> Iterable[Any]:
-    """*items* with a bar on a terminal."""
-    return tqdm(items, desc=what, leave=False, disable=None)  # None: no bar where there is no terminal

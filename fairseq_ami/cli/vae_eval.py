@@ -8,7 +8,8 @@ import sys
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Union
 
 import fairseq_ami
-from fairseq_ami.cli.text_vae import check_data, find, load, progress_bar
+from fairseq_ami.cli.messages import progress_bar
+from fairseq_ami.cli.text_vae import check_data, find, load
 from fairseq_ami.data.sentences import SentenceDataset
 from fairseq_ami.errors import AMIError
 from fairseq_ami.files import check_writable, write_text

@@ -9,7 +9,8 @@ import sys
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 import fairseq_ami
-from fairseq_ami.cli.text_vae import check_data, find, load, progress_bar
+from fairseq_ami.cli.messages import progress_bar
+from fairseq_ami.cli.text_vae import check_data, find, load
 from fairseq_ami.cli.texts import read_lines
 from fairseq_ami.data.sentences import SentenceDataset
 from fairseq_ami.errors import AMIError
