@@ -40,7 +40,16 @@ BROWSER = ["playwright"]  # drives an installed Chromium in tests/browser
 DEMO = ["matplotlib", "tensorboardX"]
 LINT = ["mypy", "ruff"]
 
-PACKAGE_DATA = ["yaml", "yml", "json", "txt", "html", "css", "js"]
+PACKAGE_DATA = [
+    "yaml",
+    "yml",
+    "json",
+    "txt",
+    "html",
+    "css",
+    "js",
+    "tar.gz",
+]  # tar.gz: the networks of tools/sharing/networks, 9 MB
 
 setup(
     name="fairseq_ami",

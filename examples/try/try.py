@@ -6,11 +6,12 @@
 import logging
 import sys
 import time
+import warnings
 
 from fairseq_ami.hub import AMIHubInterface, TextVAEInterface, from_pretrained, text_vae
 
 PAIR, VAE = "multi30k.en-de", "multi30k.en-vae"
-ENGLISH = ["A man in a blue shirt is standing on a ladder cleaning a window.", "Two dogs are playing in the snow."]
+ENGLISH = ["A man in a green jacket is standing on a ladder and painting a wall.", "Two dogs are playing in the snow."]
 GERMAN = ["Eine Frau mit einem roten Hut liest ein Buch.", "Drei Kinder spielen am Strand."]
 CANDIDATES = 5
 
@@ -47,6 +48,7 @@ def between(vae: TextVAEInterface) -> None:
 
 def main() -> None:
     logging.disable(logging.INFO)  # fairseq tells about every file that it opens
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"(torch|fairseq)\.")
     start = time.time()
     pair = from_pretrained(PAIR).eval()
     translations(pair)

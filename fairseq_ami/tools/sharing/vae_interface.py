@@ -9,6 +9,7 @@ from fairseq import checkpoint_utils
 from fairseq.data import encoders
 from fairseq.tasks import FairseqTask
 from omegaconf import OmegaConf
+from torch import Tensor
 
 from fairseq_ami.checkpoints import part_of, read_checkpoint
 from fairseq_ami.errors import AMIError
@@ -103,7 +104,9 @@ class TextVAEInterface:
         self.located = found
         self.model, self.task = load_text_vae(found)
 
-    def studies(self, method: str = "greedy", seed: int = 1, max_len: Optional[int] = None, **options: Any) -> Any:
+    def studies(
+        self, method: str = "greedy", seed: int = 1, max_len: Optional[int] = None, **options: Any
+    ) -> LatentStudies:
         """What the methods below are made of, with a decoding of one's own (``DecodingOptions``)."""
         longest = self.model.max_decoder_positions() - 1  # the end symbol takes the last place
         return LatentStudies(
@@ -137,6 +140,15 @@ class TextVAEInterface:
         """
         found = self.studies(**{"unk": False, **decoding}).reconstruct(list(sentences), 0, "reconstruct")
         return [entry["mean"] for entry in found]
+
+    @torch.no_grad()
+    def posterior_means(self, sentences: Sequence[str]) -> Tensor:
+        """Where the sentences lie in the latent space, shape (sentences, size of z).
+
+        Raises:
+            AMIError: as for :meth:`interpolate`.
+        """
+        return self.studies().posteriors_of(sentences, "posterior_means").mean
 
     @torch.no_grad()
     def sample(self, count: int = 1, **decoding: Any) -> List[str]:

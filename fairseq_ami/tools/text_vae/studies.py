@@ -61,7 +61,7 @@ class LatentStudies:
         Raises:
             AMIError: lines that the model cannot read, or a model without posterior.
         """
-        posterior, ids = self._posteriors_of(lines, where), torch.arange(len(lines))
+        posterior, ids = self.posteriors_of(lines, where), torch.arange(len(lines))
         means = self._decode(posterior.mean, ids, 1, Stream.RECONSTRUCTED_WORDS)
         keys = stream_keys(self.seed, 0, Stream.EVAL_POSTERIOR, ids, samples)
         rows = ids.repeat_interleave(samples)
@@ -79,7 +79,7 @@ class LatentStudies:
         Raises:
             AMIError: as for :meth:`reconstruct`.
         """
-        means = self._posteriors_of([text for pair in pairs for text in pair], where).mean.view(len(pairs), 2, -1)
+        means = self.posteriors_of([text for pair in pairs for text in pair], where).mean.view(len(pairs), 2, -1)
         weights = torch.linspace(0, 1, steps).tolist()
         found = []
         for number, (first, last) in enumerate(pairs):
@@ -126,7 +126,8 @@ class LatentStudies:
         if self.model.encoder is None:
             raise AMIError("a language model has no latent variable: it can only generate, from no z at all")
 
-    def _posteriors_of(self, lines: Sequence[str], where: str) -> DiagonalGaussian:
+    def posteriors_of(self, lines: Sequence[str], where: str) -> DiagonalGaussian:
+        """q(z|x) of each line; arguments and errors are those of :meth:`reconstruct`."""
         self._check_posterior()
         return self._posteriors(self._read(lines, where))
 
