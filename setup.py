@@ -40,16 +40,8 @@ BROWSER = ["playwright"]  # drives an installed Chromium in tests/browser
 DEMO = ["matplotlib", "tensorboardX"]
 LINT = ["mypy", "ruff"]
 
-PACKAGE_DATA = [
-    "yaml",
-    "yml",
-    "json",
-    "txt",
-    "html",
-    "css",
-    "js",
-    "tar.gz",
-]  # tar.gz: the networks of tools/sharing/networks, 9 MB
+# tar.gz: the networks to try at once, 9 MB
+PACKAGE_DATA = ["yaml", "yml", "json", "txt", "html", "css", "js", "tar.gz"]
 
 setup(
     name="fairseq_ami",

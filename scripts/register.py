@@ -1,4 +1,4 @@
-"""Enter an archive of `fairseq-ami export` into the register of networks: its size and its hash are taken from the file.
+"""Enter an archive of `fairseq-ami export` into the register of networks, with its size and its hash.
 
 An archive below the folder of the register belongs to the package. Any other needs the URL that it can be fetched from.
 """

@@ -84,8 +84,8 @@ def multiplier(pair: AMIHubInterface, reference: str, output: str) -> float:
 
 # %% [markdown]
 # ## 2. What the latent noise changes
-# Without noise and at a low temperature P says nearly the same every time.
-# The noise moves what the encoder says about the source, so that P finds other wordings.
+# The noise moves what the encoder says about the source. The table counts the different translations of all sentences.
+# In a pair as small as this one the temperature changes more than the noise does.
 
 
 # %%
@@ -175,8 +175,8 @@ def draw_line(vae: TextVAEInterface, path: Path) -> None:
     panel.plot(*points[:2].T, "-o", color="tab:red")
     panel.scatter(*points[2:].T, color="tab:gray")
     for text, point in zip(texts, points.tolist()):
-        panel.annotate(text, point, fontsize=7, xytext=(3, 3), textcoords="offset points")
-    panel.margins(x=0.35)
+        panel.annotate(text, point, fontsize=7, xytext=(4, 5), textcoords="offset points")
+    panel.margins(x=0.5)
     panel.set_xlabel("first principal component of the posterior means")
     panel.set_ylabel("second")
     save(figure, str(path))
