@@ -92,7 +92,7 @@ $(STAMP): setup.py pyproject.toml constraints.txt fairseq_ami/version.py
 	@touch $@
 
 try: $(READY)  ## translate, score and interpolate with the networks of this package: seconds, no data
-	@$(RUN_ENV) $(RUN) examples/try/try.py
+	@$(RUN_ENV) $(RUN) examples/try.py
 
 demo: $(READY)  ## the whole of AMI on an embedded corpus, on the CPU: a table and a figure at the end
 	@$(RUN_ENV) $(RUN) examples/toy/run_demo.py $(ARGS)

@@ -1,73 +1,35 @@
-"""A smaller Transformer out of a trained one: the first merges of its subwords, and some of its layers.
+"""Take layers out of a trained Transformer (Fan et al., 2020): some of them are hardly missed.
 
-The first N merges of subword-nmt's codes are what `learn-bpe -s N` gives on the same text.
-So most subwords of the smaller vocabulary are among those of the larger one, and keep their vectors.
-A new subword begins as the mean of the two that it is merged from.
-The network is worse at first: train it on.
+Of the four encoder layers of the recipe's networks two can go for 0.05 bits per token on the validation set.
+A decoder layer costs 0.1 to 0.2.
 """
 
 import argparse
 from typing import Any, Dict, List
 
 import torch
-from fairseq.data import Dictionary
 from torch import Tensor
 
 from fairseq_ami.checkpoints import read_checkpoint
-
-CONTINUED, LAST = "@@", "</w>"  # how the dictionary and the codes mark pieces inside and at the end of a word
+from fairseq_ami.files import whole
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("checkpoint", help="of stock fairseq's Transformer with --share-all-embeddings")
+    parser.add_argument("checkpoint", help="of stock fairseq's Transformer")
     parser.add_argument("out", help="checkpoint to write")
-    parser.add_argument("--from-dict", required=True, metavar="FILE", help="joint dictionary of the checkpoint")
-    parser.add_argument("--to-dict", required=True, metavar="FILE", help="joint dictionary of the smaller vocabulary")
-    parser.add_argument("--codes", required=True, metavar="FILE", help="codes of the smaller vocabulary")
-    parser.add_argument("--encoder-layers", required=True, metavar="I,J", help="encoder layers to keep, from 0")
-    parser.add_argument("--decoder-layers", required=True, metavar="I,J", help="decoder layers to keep, from 0")
+    parser.add_argument("--encoder-layers", metavar="I,J", help="encoder layers to keep, from 0 (default: all)")
+    parser.add_argument("--decoder-layers", metavar="I,J", help="decoder layers to keep, from 0 (default: all)")
     args = parser.parse_args()
     state = read_checkpoint(args.checkpoint, "network")
-    weights = state["model"]
-    table = smaller_table(
-        weights["encoder.embed_tokens.weight"],
-        Dictionary.load(args.from_dict),
-        Dictionary.load(args.to_dict),
-        parents(args.codes),
-    )
-    for name in ("encoder.embed_tokens", "decoder.embed_tokens", "decoder.output_projection"):
-        weights[f"{name}.weight"] = table
     for side in ("encoder", "decoder"):
-        kept = [int(layer) for layer in getattr(args, f"{side}_layers").split(",")]
-        weights = state["model"] = with_layers(weights, side, kept)
-        set_option(state, f"{side}_layers", len(kept))
+        if getattr(args, f"{side}_layers"):
+            kept = [int(layer) for layer in getattr(args, f"{side}_layers").split(",")]
+            state["model"] = with_layers(state["model"], side, kept)
+            set_option(state, f"{side}_layers", len(kept))
     state["last_optimizer_state"] = None
-    torch.save(state, args.out)
-
-
-def parents(path: str) -> Dict[str, List[str]]:
-    """The two pieces of each merge, in the dictionary's spelling, by what they become."""
-    with open(path, encoding="utf-8") as file:
-        merges = [line.split() for line in file if not line.startswith("#version")]
-    return {spelt(left + right): [spelt(left), spelt(right)] for left, right in merges}
-
-
-def spelt(piece: str) -> str:
-    return piece[: -len(LAST)] if piece.endswith(LAST) else piece + CONTINUED
-
-
-def smaller_table(table: Tensor, old: Dictionary, new: Dictionary, made_of: Dict[str, List[str]]) -> Tensor:
-    """Vectors of the new dictionary, shape (len(new), dimension)."""
-
-    def vector(symbol: str) -> Tensor:
-        if symbol in old.indices:
-            return table[old.indices[symbol]]
-        if symbol not in made_of:
-            return table[old.unk()]
-        return torch.stack([vector(part) for part in made_of[symbol]]).mean(0)
-
-    return torch.stack([vector(symbol) for symbol in new.symbols])
+    with whole(args.out) as temporary:
+        torch.save(state, temporary)
 
 
 def with_layers(weights: Dict[str, Tensor], side: str, kept: List[int]) -> Dict[str, Tensor]:

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quantization",
         choices=QUANTIZATIONS,
-        help="store the weights in this type (default: float32); int8 is for CTranslate2 only",
+        help="store the weights in this type (default: float32); int8 is CTranslate2's only, bfloat16 fairseq's only",
     )
     parser.add_argument("--direction", choices=DIRECTIONS, help="network of the pair to export: P(T|S) or Q(S|T)")
     parser.add_argument("--pair", action="store_true", help="export both networks and the noise, for fairseq_ami.hub")

@@ -12,7 +12,7 @@ from fairseq_ami.checkpoints import part_of, read_checkpoint
 from fairseq_ami.errors import AMIError
 from fairseq_ami.files import whole
 from fairseq_ami.tools.formats.record import files_in, format_of, read_record
-from fairseq_ami.tools.sharing.converted import FAIRSEQ, HALF, Conversion, check_format, networks_of, write_converted
+from fairseq_ami.tools.sharing.converted import FAIRSEQ, Conversion, check_format, networks_of, write_converted
 from fairseq_ami.tools.sharing.model_card import CARD, model_card, read_notes
 from fairseq_ami.tools.sharing.plain import in_half_precision
 from fairseq_ami.tools.sharing.states import pair_state, plain_state, set_text_processing, text_processing_of
@@ -55,7 +55,7 @@ def export(
         overwrite: replace an earlier export.
         format: ``fairseq``, ``ctranslate2`` or ``huggingface``; the last two make a folder, and take a checkpoint of a
             single Transformer as well.
-        quantization: type of the weights, ``float16`` or for CTranslate2 ``int8``; None keeps float32.
+        quantization: type of the weights, ``float16``, ``bfloat16`` or for CTranslate2 ``int8``; None keeps float32.
         notes: file in Markdown that the card ends with; None without.
         language: of a text VAE's text, for ``moses``; None is English.
 
@@ -88,8 +88,8 @@ def export(
         write_converted(networks, out, Conversion(format, quantization, folder, bpe_codes, tokenizer))
         return out
     plain, dictionaries = _plain(state, checkpoint, direction, pair, None if out.endswith(".pt") else folder)
-    if quantization == HALF:
-        plain["model"] = in_half_precision(plain["model"])
+    if quantization:
+        plain["model"] = in_half_precision(plain["model"], quantization)
     if dictionaries:
         set_text_processing(plain["cfg"], CODES if bpe_codes else None, tokenizer, language or "en")
         warn_about_subwords(dictionaries, bpe_codes)

@@ -16,7 +16,8 @@ from fairseq_ami.tools.sharing.model_card import CARD, converted_card
 from fairseq_ami.tools.sharing.states import is_pair, plain_state, set_text_processing, stock_state
 from fairseq_ami.tools.sharing.text_files import CODES, copy_text_files, find_dictionaries, warn_about_subwords
 
-FAIRSEQ, HALF = EXPORT_FORMATS[0], QUANTIZATIONS[1]
+FAIRSEQ = EXPORT_FORMATS[0]
+_TYPES = {FAIRSEQ: QUANTIZATIONS[1:], ctranslate2_writer.NAME: QUANTIZATIONS[:2]}
 _PACKAGES = {ctranslate2_writer.NAME: "ctranslate2", huggingface_writer.NAME: "transformers"}
 _FILES = (".pt", ".tar.gz", ".tgz", ".tar", ".tar.bz2", ".zip")
 
@@ -47,11 +48,10 @@ def check_format(out: str, format: str, quantization: Optional[str], pair: bool)
     Raises:
         AMIError: options that do not fit *format*, or a package that is missing.
     """
-    if quantization and not (format == ctranslate2_writer.NAME or (format == FAIRSEQ and quantization == HALF)):
-        raise AMIError(
-            f"--quantization {quantization} belongs to --format {ctranslate2_writer.NAME}"
-            + (f" or {FAIRSEQ}" if quantization == HALF else "")
-        )
+    if quantization:
+        takers = [name for name, types in _TYPES.items() if quantization in types]
+        if format not in takers:
+            raise AMIError(f"--quantization {quantization} belongs to --format {' or '.join(takers)}")
     if format == FAIRSEQ:
         return
     if out.endswith(_FILES):

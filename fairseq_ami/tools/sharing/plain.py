@@ -58,20 +58,24 @@ def plain_checkpoint(state: Dict[str, Any], cfg: Dict[str, Any], weights: Dict[s
     }
 
 
-def in_half_precision(weights: Dict[str, Tensor]) -> Dict[str, Tensor]:
-    """The weights as float16; tensors that share memory still do. Whoever loads them computes in float32.
+def in_half_precision(weights: Dict[str, Tensor], name: str = "float16") -> Dict[str, Tensor]:
+    """The weights in 16 bits; tensors that share memory still do. Whoever loads them computes in float32.
+
+    Args:
+        weights: by name.
+        name: ``float16``, or ``bfloat16``, which is rougher and packs into smaller archives.
 
     Raises:
         AMIError: a weight that float16 cannot hold.
     """
     done: Dict[Tuple[int, Tuple[int, ...], Tuple[int, ...]], Tensor] = {}
-    result = {}
-    for name, tensor in weights.items():
+    result, kind = {}, torch.bfloat16 if name == "bfloat16" else torch.float16
+    for key_name, tensor in weights.items():
         if tensor.is_floating_point():
             key = (tensor.data_ptr(), tuple(tensor.shape), tuple(tensor.stride()))
-            half = done.setdefault(key, tensor.to(torch.float16))
+            half = done.setdefault(key, tensor.to(kind))
             if bool((half.isinf() & ~tensor.isinf()).any()):
-                raise AMIError(f"{name} holds a weight above 65504, the largest number of float16: store float32")
+                raise AMIError(f"{key_name} holds a weight above 65504, the largest number of float16: store bfloat16")
             tensor = half
-        result[name] = tensor
+        result[key_name] = tensor
     return result

@@ -15,6 +15,12 @@ def test_each_number_is_the_nearest_of_float16():
     assert half["ids"].dtype == torch.int64 and half["ids"].item() == 70000
 
 
+def test_bfloat16_is_rougher_and_wider():
+    """Between 1 and 2 its numbers are 2^-7 apart, and 65600 is next to 65536."""
+    half = in_half_precision({"a": torch.tensor([1 + 0.6 * 2**-7, 65600.0])}, "bfloat16")
+    assert half["a"].dtype == torch.bfloat16 and half["a"].tolist() == [1 + 2**-7, 65536.0]
+
+
 def test_shared_tensors_are_stored_once(tmp_path):
     """As torch.save sees it: the file holds the table once, a view of other shape by itself."""
     table = torch.randn(200, 100)
