@@ -1,5 +1,7 @@
 """Every option that the documentation names, once; what is logged; and the rest of fairseq around it."""
 
+import importlib.util
+import os
 import re
 from pathlib import Path
 from typing import Any, Dict, List
