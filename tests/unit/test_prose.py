@@ -10,7 +10,10 @@ ROOT = Path(__file__).resolve().parents[2]
 # pages that keep the rules; every page that is rewritten joins them
 PLAIN = [
     "README.md",
-    *(f"docs/{name}.md" for name in ("export", "extending", "faq", "getting_started", "glossary", "results", "tools")),
+    *(
+        f"docs/{name}.md"
+        for name in ("export", "extending", "faq", "getting_started", "glossary", "networks", "results", "tools")
+    ),
 ]
 PAGES = [str(path.relative_to(ROOT)) for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))]
 LONGEST = 30  # words of a sentence
