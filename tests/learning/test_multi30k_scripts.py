@@ -150,7 +150,7 @@ def test_the_small_networks(environment, tmp_path):
     run("1_prepare.sh", environment, **settings)
     run("2_pretrain.sh", environment, **settings)
     settings.update(GAME_UPDATES="14", VAE_EPOCHS="1")
-    for script in ("9_small.sh", "10_vae.sh"):
+    for script in ("10_small_pair.sh", "11_small_vae.sh"):
         run(script, environment, **settings)
     pair = hub.from_pretrained(str(tmp_path / "work" / "small" / "multi30k.en-de.tar.gz"))
     network = pair.models[0].forward_model
