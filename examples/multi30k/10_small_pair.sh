@@ -2,7 +2,7 @@
 # A pair that fits into 6 MB: the converged networks of 2_pretrain.sh without two of their encoder layers, then AMI, which mends
 # the little that this costs, then an archive in bfloat16. Comes after 2_pretrain.sh. Called again, it goes on.
 . "$(dirname "$0")/common.sh"
-GAME_UPDATES=${GAME_UPDATES:-273}     # 10 of the noise network alone, then turns of 1, 10 and 2
+GAME_UPDATES=${GAME_UPDATES:-234}     # 10 of the noise network alone, then turns of 1, 10 and 2
 NOTES=${NOTES:-$HERE/cards/en-de.md}  # what the card ends with
 small=$WORK/small
 mkdir -p "$small"

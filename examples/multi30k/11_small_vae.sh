@@ -2,7 +2,7 @@
 # A text VAE of the English captions that fits into 4 MB, as an archive in half precision. Comes after 1_prepare.sh, whose
 # tokens (not the subwords) it reads. Called again, it goes on where it stopped.
 . "$(dirname "$0")/common.sh"
-VAE_EPOCHS=${VAE_EPOCHS:-16}
+VAE_EPOCHS=${VAE_EPOCHS:-8}
 NOTES=${NOTES:-$HERE/cards/en-vae.md}  # what the card ends with
 vae=$WORK/vae
 mkdir -p "$vae"

@@ -55,7 +55,7 @@ def locate(model: str, data: Optional[str] = None) -> Located:
     Raises:
         AMIError: missing or damaged files, or a checkpoint of another kind.
     """
-    path = located(str(model))
+    path = model if model.endswith(".pt") else located(model)
     if path.endswith(".tar.gz") or os.path.isdir(path):
         path = os.path.join(unpacked(path), "model.pt")
     state = read_checkpoint(path, "checkpoint", lazily=True)
