@@ -103,24 +103,38 @@ def variety(pair: AMIHubInterface, samples: int) -> List[Row]:
 
 # %% [markdown]
 # ## 3. Reranking by Q
-# Beam search orders translations by log P per symbol. `--lambda X` adds X times log Q per symbol of the source.
-# The table shows which of the ten best comes first under several X.
+# Beam search orders translations by log P per symbol. `--lambda 1` adds log Q per symbol of the source.
+# The tables show the n-best list of each sentence, and its order without Q and with it.
 
 
 # %%
-def reranked(pair: AMIHubInterface, beam: int, weights: Sequence[float]) -> List[Row]:
-    """The first of the n-best list of each sentence, by weight."""
+def reranked(pair: AMIHubInterface, beam: int, weight: float) -> List[List[Row]]:
+    """Of each sentence the hypotheses in the order with Q, each with its place in the order without."""
     from fairseq_ami.tools.formats.search import Search
     from fairseq_ami.tools.translation.fairseq_engine import FairseqEngine
     from fairseq_ami.tools.translation.translator import Reranking, Translator
 
-    engine, rows = FairseqEngine(pair, "forward"), []
-    for weight in weights:
-        translator = Translator(engine, Search(beam=beam, nbest=1), Reranking(engine.reversed(), weight, 0.0))
-        for (source, _), found in zip(SENTENCES, translator.translate([s for s, _ in SENTENCES], 0)):
-            rows.append({"S": source, "lambda": weight, "first": found[0].text, "log P": found[0].log_p})
-            rows[-1]["log Q"] = found[0].log_q
-    return sorted(rows, key=lambda row: [s for s, _ in SENTENCES].index(row["S"]))
+    engine, sources = FairseqEngine(pair, "forward"), [source for source, _ in SENTENCES]
+    search = Search(beam=beam, nbest=beam)
+    plain, with_q = (
+        Translator(engine, search, Reranking(engine.reversed(), x, 0.0)).translate(sources, 0) for x in (0.0, weight)
+    )
+    found = []
+    for before, after in zip(plain, with_q):
+        places = {row.text: place for place, row in reversed(list(enumerate(before, 1)))}
+        found.append(
+            [
+                {
+                    "with Q": number,
+                    "without Q": places[row.text],
+                    "T'": row.text,
+                    "log P": row.log_p,
+                    "log Q": row.log_q,
+                }
+                for number, row in enumerate(after, 1)
+            ]
+        )
+    return found
 
 
 # %% [markdown]
@@ -176,7 +190,7 @@ def draw_line(vae: TextVAEInterface, path: Path) -> None:
     panel.scatter(*points[2:].T, color="tab:gray")
     for text, point in zip(texts, points.tolist()):
         panel.annotate(text, point, fontsize=7, xytext=(4, 5), textcoords="offset points")
-    panel.margins(x=0.5)
+    panel.margins(x=0.55)
     panel.set_xlabel("first principal component of the posterior means")
     panel.set_ylabel("second")
     save(figure, str(path))
@@ -212,7 +226,7 @@ def page(parts: Sequence[Sequence[str]]) -> str:
     return head + "\n" + "\n".join(blocks) + "\n</html>\n"
 
 
-def tour(output: str, samples: int = 12, beam: int = 10, figures: str = "svg") -> None:
+def tour(output: str, samples: int = 12, beam: int = 5, figures: str = "svg") -> None:
     """Everything, into the folder *output*, whole or not at all."""
     pair, vae = from_pretrained(PAIR).eval(), text_vae(VAE)
     found = studied(pair, samples)
@@ -230,7 +244,7 @@ def tour(output: str, samples: int = 12, beam: int = 10, figures: str = "svg") -
         parts = [
             [*samples_of, pictures["samples"], pictures["rewards"]],
             [as_table(variety(pair, samples))],
-            [as_table(reranked(pair, beam, (0.0, 0.5, 2.0)))],
+            [as_table(rows) for rows in reranked(pair, beam, 1.0)],
             [as_table(interpolated(vae, 7)), pictures["line"]],
         ]
         write_text(str(place / "index.html"), page(parts))
@@ -242,7 +256,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="What P, Q, K, the noise and z do, as a page with figures.")
     parser.add_argument("--output", default="tour-output", metavar="DIR")
     parser.add_argument("--samples", type=int, default=12, help="samples per sentence (default: 12)")
-    parser.add_argument("--beam", type=int, default=10, help="width of the beam (default: 10)")
+    parser.add_argument(
+        "--beam", type=int, default=5, help="width of the beam, and hypotheses per sentence (default: 5)"
+    )
     parser.add_argument("--figures", choices=["png", "svg"], default="svg")
     arguments, _ = parser.parse_known_args()  # an editor that runs cells has arguments of its own
     logging.disable(logging.INFO)  # fairseq tells about every file that it opens
