@@ -66,7 +66,7 @@ export CHECK_MACHINE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv try demo demo-vae test test-slow gpu-check kenlm reference figures lint clean distclean
+.PHONY: help venv try demo demo-vae test test-slow gpu-check kenlm reference figures docs docs-serve lint clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -87,7 +87,7 @@ $(STAMP): setup.py pyproject.toml constraints.txt fairseq_ami/version.py
 	fi
 	@rm -rf $(TEMPORARY) && mkdir -p $(TEMPORARY)
 	$(PIP) --upgrade pip
-	$(PIP) --editable ".[test,demo,lint]"
+	$(PIP) --editable ".[test,demo,lint,docs]"
 	@rm -rf $(TEMPORARY) $(UNFINISHED)
 	@touch $@
 
@@ -118,14 +118,20 @@ kenlm: .kenlm/bin/query  ## build KenLM's lmplz and query into .kenlm/bin; needs
 reference: $(READY)  ## write docs/reference.md anew, from the options in the code
 	@$(RUN_ENV) $(RUN) scripts/reference.py
 
-figures: $(READY)  ## draw the figures of README.md anew, from the tables of the examples
+figures: $(READY)  ## draw the figures of the pages anew, from their tables
 	@$(RUN_ENV) $(RUN) scripts/figures.py
+
+docs: $(READY)  ## build the site into site/; stops at a broken link or anchor
+	@$(RUN_ENV) NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet $(ARGS) && echo "site/index.html"
+
+docs-serve: $(READY)  ## show the site on http://127.0.0.1:8000 and follow changes
+	@$(RUN_ENV) NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs serve $(ARGS)
 
 lint: $(READY)  ## style, types and shell scripts: ruff, mypy, shellcheck, each where it is installed
 	@$(RUN_ENV) scripts/lint.sh $(RUN)
 
 clean:  ## remove builds, caches and the demo's output; the environment stays
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache demo-output demo-vae-output
+	rm -rf build dist site *.egg-info .pytest_cache .ruff_cache .mypy_cache demo-output demo-vae-output
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
 
 distclean: clean  ## clean, and remove .venv and .kenlm too

@@ -39,6 +39,7 @@ PLOT = ["matplotlib"]
 BROWSER = ["playwright"]  # drives an installed Chromium in tests/browser
 DEMO = ["matplotlib", "tensorboardX"]
 LINT = ["mypy", "ruff"]
+DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.5,<10", "mkdocstrings[python]>=0.26"]  # `make docs`
 
 # tar.gz: the networks to try at once, 9 MB
 PACKAGE_DATA = ["yaml", "yml", "json", "txt", "html", "css", "js", "tar.gz"]
@@ -69,7 +70,8 @@ setup(
         "browser": BROWSER,
         "demo": DEMO,
         "lint": LINT,
-        "dev": sorted({*TEST, *HUGGINGFACE, *PLOT, *DEMO, *LINT}),
+        "docs": DOCS,
+        "dev": sorted({*TEST, *HUGGINGFACE, *PLOT, *DEMO, *LINT, *DOCS}),
     },
     entry_points={"console_scripts": ["fairseq-ami = fairseq_ami.cli:main"]},
     classifiers=[

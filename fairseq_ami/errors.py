@@ -30,7 +30,7 @@ NO_LANGUAGE_MODEL = (
 
 
 def _message(kind: type, value: BaseException) -> Optional[str]:
-    """What an :class:`AMIError` says, also one of a process that torch's launcher started; None of any other."""
+    """What an :class:`AMIError` says, also one of per process that torch's launcher started; None of any other."""
     if issubclass(kind, AMIError):
         return str(value)
     last = (str(value).strip().splitlines() or [""])[-1]

@@ -10,8 +10,9 @@ from fairseq_ami.errors import AMIError
 
 @contextmanager
 def whole(path: str, parents: bool = False) -> Iterator[str]:
-    """A name beside *path*, with its ending, for a file or a folder that takes the place of *path* if all goes well
-    and is removed otherwise; what stood there before is kept until then.
+    """A name beside *path*, with its ending, for a file or a folder that takes the place of *path* if all goes well.
+
+    Otherwise it is removed. What stood there before is kept until then.
 
     Args:
         path: what to write.

@@ -1,6 +1,6 @@
 """Random numbers that depend on the sentence, not on the batch it happens to be in.
 
-Every number is a hash of (seed, update, stream, sentence id, sample index, position): the same
+Every number is a hash of (seed, update, stream, sentence id, sample index, position). The same
 samples are drawn whatever the batch layout, the number of workers or the device, and after a resume.
 """
 
@@ -69,7 +69,7 @@ def stream_keys(seed: int, update: int, stream: int, ids: Tensor, num_samples: i
 
     Args:
         ids: sentence ids, shape (batch,).
-        num_samples: samples a sentence; those of one sentence are neighbours.
+        num_samples: samples per sentence; those of one sentence are neighbours.
 
     Returns:
         int64 keys, shape (batch * num_samples,).
@@ -83,7 +83,7 @@ def stream_keys(seed: int, update: int, stream: int, ids: Tensor, num_samples: i
 
 
 def text_ids(tokens: Tensor, mask: Tensor) -> Tensor:
-    """One 64-bit number for each text, in the place of a sentence id where none is known.
+    """One 64-bit number for each text, instead of a sentence id where none is known.
 
     Equal texts have equal numbers, whatever the padding around them.
 

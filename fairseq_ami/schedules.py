@@ -93,9 +93,9 @@ class Annealing:
     """Update number -> weight of the KL term.
 
     Args:
-        kind: ``constant``; ``linear``: from *start* to *end* over *length* updates (Bowman et al. 2016);
-            ``cyclic``: *cycles* times over *length* updates from *start* to *end* in the first *ratio* of a cycle,
-            then *end*; after *length* updates *end* (Fu et al. 2019).
+        kind: ``constant``, ``linear`` or ``cyclic``. ``linear`` goes from *start* to *end* over *length* updates
+            (Bowman et al. 2016). ``cyclic`` has *cycles* cycles in *length* updates, and goes from *start* to *end*
+            in the first *ratio* of each. After that it stays at *end* (Fu et al. 2019).
         start: first weight.
         end: last weight.
         length: updates of the whole schedule.

@@ -119,7 +119,7 @@ ActionRow = Tuple[str, str, str, str]
 
 
 def options_of(config: Any, without: Any = None) -> List[argparse.Action]:
-    """The options of a dataclass, as fairseq makes them, but for those that it shares with *without*."""
+    """The options of a dataclass, as fairseq makes them, except those that it shares with *without*."""
     parser = argparse.ArgumentParser(add_help=False)
     gen_parser_from_dataclass(parser, config())
     shared = {field.name for field in fields(without)} if without else set()
@@ -215,11 +215,11 @@ def page() -> str:
         table(options_of(AMITranslationConfig, TranslationConfig), paper=True),
         "All options of fairseq's `translation` hold as well.",
         "## `--task ami_dialog`",
-        "Those of `ami_translation`, and",
+        "All options of `ami_translation` hold, and these:",
         table(options_of(AMIDialogConfig, AMITranslationConfig)),
         "## Architectures of a pair",
         architectures("ami_transformer", "ami_lstm") + ".",
-        "All options of fairseq's `transformer` or `lstm` hold for both networks, and",
+        "All options of fairseq's `transformer` or `lstm` hold for both networks, and these:",
         table(arguments_of(add_pair_args), pair, paper=True),
         "## `--arch noisy_transformer`",
         "One Transformer whose encoder injects the noise.\nIt trains with any fairseq criterion.",
@@ -267,7 +267,8 @@ def page() -> str:
         own = [action for action in actions if (action.dest, action.help) not in stock]
         text = VERBS[name.split()[0]]
         parts += [f"### `fairseq-ami {name}`", f"{text[0].upper()}{text[1:]}."]
-        parts += ["All options of `fairseq-generate` for its search hold, and"] if len(own) < len(actions) else []
+        if len(own) < len(actions):
+            parts.append("All options of `fairseq-generate` for its search hold, and these:")
         parts += [table(own)] if own else []
     return "\n\n".join(parts) + "\n"
 

@@ -88,7 +88,7 @@ def check_rows(args: argparse.Namespace, x_rows: int, z_rows: int) -> None:
 
 
 def read_features(path: str) -> Tensor:
-    """The array of a file, one sample a row; an array of one axis is one column.
+    """The array of a file, one sample per row; an array of one axis is one column.
 
     Returns:
         float64, shape (rows, columns).

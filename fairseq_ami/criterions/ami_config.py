@@ -74,7 +74,7 @@ class AMIMinimaxConfig(FairseqDataclass):
     )
     reward_length: ChoiceEnum(["as-is", "neutral"]) = field(
         default="as-is",
-        metadata={"help": "neutral takes off what is linear in the length of a source's samples (running regression)"},
+        metadata={"help": "neutral subtracts what is linear in the length of a source's samples (running regression)"},
     )
     anchor_weight: float = field(
         default=0.0,

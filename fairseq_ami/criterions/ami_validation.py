@@ -30,7 +30,7 @@ def evaluate_pair(
 ) -> Tuple[Tensor, int]:
     """NLL of real pairs under both networks; E[log Q(S|T')] (equation 3) under the own and the common Q.
 
-    T' is drawn from P(.|S) without latent noise, one sample a source.
+    T' is drawn from P(.|S) without latent noise, one sample per source.
 
     Args:
         model: the pair, in eval mode. Without a backward network there is the forward one's likelihood only.

@@ -23,7 +23,7 @@ SUMMED = ("reconstruction", "kl_sentence", "kl_conversation", "bow")
 class DialogELBO(FairseqCriterion):
     """Minimises, summed over the replies of a batch,
 
-    -log p(reply | history, z) + beta [KL of z of the reply + KL of z of the conversation] [+ bag of words]
+    ``-log p(reply | history, z) + beta [KL of z of the reply + KL of z of the conversation] [+ bag of words]``
 
     with one sample of each z from its posterior. A conversation's KL counts once, however many replies it has.
     An ``hred`` has no z, and trains by its likelihood.

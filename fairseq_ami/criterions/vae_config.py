@@ -85,8 +85,9 @@ class VAEMineConfig(AnnealedKL):
     xi: ChoiceEnum(XI_MODES) = field(
         default="ema",
         metadata={
-            "help": "slope of the bound's tangent: ema, 1 / running mean of E[e^f] over earlier updates; optimal, "
-            "1 / E[e^f] of the batch itself (biased); fixed, --xi-value; paper, E[e^f] as printed, which is no maximum"
+            "help": "slope of the bound's tangent. With ema it is 1 / running mean of E[e^f] over earlier updates, and "
+            "with optimal 1 / E[e^f] of the batch itself (biased). With fixed it is --xi-value, and with paper "
+            "E[e^f] as printed, which is no maximum"
         },
     )
     xi_value: float = field(default=1.0, metadata={"help": "slope of the tangent with --xi fixed"})

@@ -55,13 +55,13 @@ class VAEStep:
 class VAEMineELBO(FairseqCriterion):
     """Minimises, summed over the sentences,
 
-    -log p(x|z) + beta KL(q(z|x) || p(z)) - alpha I(x; z) [+ bag of words] [+ MMD]
+    ``-log p(x|z) + beta KL(q(z|x) || p(z)) - alpha I(x; z) [+ bag of words] [+ MMD]``
 
     with z ~ q(z|x), one sample per sentence. With --iw-train K the bound log (1/K) sum_k w_k takes the place of the
-    first two terms (:mod:`fairseq_ami.criterions.vae_importance`); the others read the first sample.
+    first two terms (``fairseq_ami.criterions.vae_importance``); the others read the first sample.
 
-    The terms of alpha, of MMD and of free bits per batch couple the sentences of a batch: unlike the others they are
-    not the same for another layout of batches.
+    The terms of alpha, of MMD and of free bits per batch couple the sentences of a batch. Unlike the others
+    they are not the same for another layout of batches.
     """
 
     def __init__(self, cfg: VAEMineConfig, task: SentenceTask):

@@ -32,7 +32,7 @@ def _active_units(meters: MetersDict) -> int:
 
 
 def log_vae_metrics(logs: List[Dict[str, Any]]) -> None:
-    """Log the loss in bits a sentence (fairseq's custom), -ELBO at beta = 1 in nats, and whatever else is there."""
+    """Log the loss in bits per sentence (fairseq's custom), -ELBO at beta = 1 in nats, and whatever else is there."""
     total = total_sums(logs)
     sentences, tokens = total.get("nsentences", 0.0), total.get("ntokens", 0.0)
     if sentences == 0:

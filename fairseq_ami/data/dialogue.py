@@ -7,8 +7,8 @@ stands around it:
     forward    earlier <sep> last          ->  reply
     backward   earlier <sep> reply         ->  last
 
-The reply follows the earlier history, where the last utterance stood: what is cut from the left when a source
-is too long is then the oldest of the history in both directions. With a single utterance in the history the
+The reply follows the earlier history, where the last utterance stood. So what is cut from the left when a source
+is too long is the oldest of the history in both directions. With a single utterance in the history the
 backward network reads the reply alone. For a sampled reply its source is built again from the same context.
 """
 

@@ -9,8 +9,8 @@ from fairseq.data import BaseWrapperDataset, FairseqDataset, data_utils
 class SeededOrder(BaseWrapperDataset):
     """A data set whose order, and with it the batches that are made of it, depends on *seed* alone.
 
-    fairseq draws the order of sentences of equal length with the number of the epoch in which the process started:
-    a run that is resumed in a later epoch would train on other batches. (The order of the batches changes with each
+    fairseq draws the order of sentences of equal length with the number of the epoch in which the process started.
+    So a run that is resumed in a later epoch would train on other batches. (The order of the batches changes with each
     epoch all the same.)
 
     Everything else is the data set's own: fairseq-generate --replace-unk reads the sentences in ``src`` and ``tgt``.

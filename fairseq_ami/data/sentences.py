@@ -1,4 +1,4 @@
-"""Sentences of one language, one item a line, as ``fairseq-preprocess --only-source`` writes them."""
+"""Sentences of one language, one item per line, as ``fairseq-preprocess --only-source`` writes them."""
 
 import copy
 import logging

@@ -49,7 +49,7 @@ class Policy:
         return torch.log_softmax(logits, dim=-1)
 
     def choose(self, logits: Tensor, uniform: Tensor) -> Tensor:
-        """One symbol a row, shape (rows,), from logits (rows, vocabulary) and one number in (0, 1) a row."""
+        """One symbol per row, shape (rows,), from logits (rows, vocabulary) and one number in (0, 1) a row."""
         return draw(self.log_probs(logits), uniform)
 
     def _cut(self, logits: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ def symbols(ids: Tuple[int, ...], device: torch.device) -> Tensor:
 
 
 def draw(log_probs: Tensor, uniform: Tensor) -> Tensor:
-    """Inverse-CDF sampling: one symbol a row from one uniform number a row.
+    """Inverse-CDF sampling: one symbol per row from one uniform number a row.
 
     Args:
         log_probs: shape (rows, vocabulary).

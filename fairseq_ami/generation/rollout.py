@@ -24,7 +24,7 @@ class SamplerSettings:
     Attributes:
         policy: the distribution.
         kind: ``ancestral``, or ``teacher-forced`` (the likeliest word after each gold prefix).
-        num_samples: samples a source, k.
+        num_samples: samples per source, k.
         max_len_a, max_len_b: longest sample is a * |S| + b symbols, the end symbol included.
         seed: of all random streams.
         pad, eos: symbol ids.

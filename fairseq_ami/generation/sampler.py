@@ -43,7 +43,7 @@ def sample(
     pad: int,
     eos: int,
 ) -> Samples:
-    """Draw one sentence a row from the policy of *decoder*.
+    """Draw one sentence per row from the policy of *decoder*.
 
     The caller has switched dropout off; nothing here depends on training or eval mode.
 

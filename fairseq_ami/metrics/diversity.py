@@ -94,6 +94,6 @@ def entropy(counts: Iterable[int]) -> float:
 
 
 def repeated_ngrams(words: Sequence[str], n: int) -> int:
-    """How many n-grams of one text stood in it before: all less the distinct ones."""
+    """How many n-grams of one text stood in it before: all minus the distinct ones."""
     found = list(ngrams(words, n))
     return len(found) - len(set(found))

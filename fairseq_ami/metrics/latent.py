@@ -42,11 +42,11 @@ class Aggregated:
 
     Attributes:
         information: I(x; z) by the estimator of He et al. (2019): mean of the posteriors' negative entropies minus
-            mean of log q(z), one z a sentence. At most log N in expectation.
+            mean of log q(z), one z per sentence. At most log N in expectation.
         paired_information: the same quantity with log q(z|x) at that z in place of the entropy: much less noise,
             exactly 0 if all posteriors are equal, never above log N.
         divergence: KL(q(z) || p(z)) to the standard normal prior (VAE-MINE equation 19). The mean of
-            KL(q(z|x) || p(z)) is the sum of information and divergence, but for the noise of the samples.
+            KL(q(z|x) || p(z)) is the sum of information and divergence, except for the noise of the samples.
     """
 
     information: float

@@ -214,10 +214,10 @@ class LatentHRED(HRED):
         """What the ELBO consists of, in nats and float32; z is drawn from the posterior.
 
         Returns:
-            Of each reply, shape (replies,): ``reconstruction``, -log p(reply | history, z); ``kl_sentence``,
-            KL(q(z | history, reply) || p(z | history)); ``weight_sentence``, log p(z | history) - log q(z | ...) of
-            the z drawn; with a bag-of-words network ``bow``, its negative log-likelihood. ``mean``: of the posterior,
-            shape (replies, latent). Models with a z of the conversation add its terms, shape (batch,).
+            Of each reply, shape (replies,): ``reconstruction`` is -log p(reply | history, z), and ``kl_sentence``
+            KL(q(z | history, reply) || p(z | history)). ``weight_sentence`` is log p(z | history) - log q(z | ...) of
+            the z drawn. With a bag-of-words network ``bow`` is its negative log-likelihood. ``mean`` is that of the
+            posterior, shape (replies, latent). Models with a z of the conversation add its terms, shape (batch,).
         """
         history = self.encoder.read(src_tokens)
         replies = self.encoder.replies(history, owner, turn)

@@ -82,7 +82,7 @@ class LSTMLatentDecoder(FairseqIncrementalDecoder):
     """LSTM that reads c z beside every word and starts from tanh(W c z + b), c = *latent_scale*.
 
     With *latent_skip* the logits of all words also get an addend that is linear in c z.
-    HRED conditions it on the context of a dialogue in the place of z.
+    HRED conditions it on the context of a dialogue instead of z.
 
     Args:
         cell: ``lstm``, or ``gru``, which has one state.
@@ -172,7 +172,7 @@ class LSTMLatentDecoder(FairseqIncrementalDecoder):
 
         Args:
             features: shape (..., hidden).
-            bias: of each row, in the place of the layer's own; of the shape of the logits, which overwrite it where
+            bias: of each row, instead of the layer's own; of the shape of the logits, which overwrite it where
                 *features* has two dimensions. So --latent-skip costs no tensor of that size.
         """
         if bias is None:
@@ -220,7 +220,7 @@ class TextVAELSTMConfig(TextVAEModelConfig):
     latent_scale: float = field(
         default=1.0,
         metadata={
-            "help": "factor on z where the decoder reads it: at 1 its entries are 17 times those of a new word vector, "
+            "help": "factor on z where the decoder reads it. At 1 its entries are 17 times those of a new word vector, "
             "and plain SGD with a large rate hardly tames their weights"
         },
     )

@@ -38,7 +38,7 @@ class TextVAEModelConfig(FairseqDataclass):
     latent_skip: bool = field(
         default=False,
         metadata={
-            "help": "add W z to the logits of every word, with W = 0 in a new model: z reaches the output without "
+            "help": "add W z to the logits of every word, with W = 0 in a new model. So z reaches the output without "
             "passing through the decoder's states (Dieng et al. 2019)"
         },
     )
@@ -129,7 +129,7 @@ def build_vae_critic(args: TextVAEModelConfig, encoder: Optional[SentenceEncoder
 def build_critic_words(
     args: TextVAEModelConfig, encoder: Optional[SentenceEncoder], dictionary: Dictionary
 ) -> Optional[nn.Module]:
-    """What the energy function reads of x in the place of the encoder's state, tokens -> mean word vector; or None.
+    """What the energy function reads of x instead of the encoder's state, tokens -> mean word vector; or None.
 
     Raises:
         AMIError: features for no energy function.

@@ -38,7 +38,7 @@ class ConversationEncoder(LatentEncoder):
     The context GRU starts at tanh(W z + b) and reads z beside each utterance.
     The posterior of z reads the vectors of all utterances, the replies among them.
     Where a reply is not known it reads the history alone.
-    A batch of histories and replies, in the place of whole dialogues, takes history and reply for the conversation.
+    A batch of histories and replies, instead of whole dialogues, takes history and reply for the conversation.
     """
 
     def __init__(self, dictionary: Dictionary, embed_tokens: nn.Embedding, cfg: VHCRConfig):

@@ -50,7 +50,7 @@ def _marsaglia_tsang(shape: Tensor, keys: Tensor) -> Tensor:
 class Dirichlet:
     """Dirichlet(concentration), in float32 at least.
 
-    A sample is kept as its logarithm: small concentrations put nearly all of the mass on the edges of the simplex,
+    A sample is kept as its logarithm. Small concentrations put nearly all of the mass on the edges of the simplex,
     where the sample itself would be 0 and its density infinite.
 
     Attributes:

@@ -30,7 +30,7 @@ class LatentNoise(nn.Module):
     """Draws ``delta = scale * (mu(z) + eps * softplus(mu(z)))`` with ``mu(z) = W2 relu(W1 z + b1)``.
 
     The paper ties the standard deviation to the mean (equation 18), so the noise can never be
-    smaller than 0.63 a channel; ``scale`` is ours and makes it as small as one likes.
+    smaller than 0.63 per channel. ``scale`` is ours and makes it as small as one likes.
 
     Args:
         dim: channels of the latent representation.

@@ -9,7 +9,7 @@ from torch.nn import Parameter
 
 @contextlib.contextmanager
 def weights_replaced(parameters: Sequence[Parameter], weights: Sequence[Tensor]) -> Iterator[None]:
-    """Let a network compute with *weights* in the place of *parameters* inside the block.
+    """Let a network compute with *weights* instead of *parameters* inside the block.
 
     Raises:
         ValueError: they are not as many.

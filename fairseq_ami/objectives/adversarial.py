@@ -70,7 +70,7 @@ def fake_loss(log_q: Tensor, mask: Tensor, kind: str, margin: float) -> Tensor:
         log_q: log Q(s_i | s_<i, T'), shape (rows, length).
         mask: True at tokens of S, shape (rows, length).
         kind: one of the above.
-        margin: for ``hinge``, in nats a token, positive.
+        margin: for ``hinge``, in nats per token, positive.
 
     Returns:
         shape (rows,).

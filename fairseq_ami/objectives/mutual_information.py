@@ -8,12 +8,12 @@ n joint pairs. Pairs of the product of the marginals are taken off the diagonal,
 
 Every function returns a scalar in nats to be ascended, with gradient. float64 stays float64, every other type is
 computed in float32, through log-sum-exp. Donsker-Varadhan, MINE, InfoNCE, Jensen-Shannon's objective and SMILE
-then take any finite score. NWJ, TUBA, the tangent bound and Jensen-Shannon's value hold E[e^f] itself: exact up to
-scores of about 88 above the baseline (60 leaves ample room), -inf and a useless gradient beyond. The gradient arrives
-in the type of *scores*: in float16, those four overflow there where e^(f - baseline) / pairs passes 65504.
+then take any finite score. NWJ, TUBA, the tangent bound and Jensen-Shannon's value hold E[e^f] itself. That is exact
+up to scores of about 88 above the baseline (60 leaves ample room), and -inf with a useless gradient beyond. The
+gradient arrives in the type of *scores*: in float16, those four overflow where e^(f - baseline) / pairs passes 65504.
 
-All functions raise ValueError for a matrix that is not square, for fewer than two rows (one pair has no negatives; a
-caller whose batch can be that small skips the term) and for an unknown kind of negatives.
+All functions raise ValueError for a matrix that is not square, for fewer than two rows, and for an unknown kind of
+negatives. One pair has no negatives, so a caller whose batch can be that small skips the term.
 
 Poole et al. (2019) derive and compare most of these bounds; the sources of each stand with it.
 """
@@ -153,11 +153,13 @@ def optimal_log_xi(scores: Tensor, negatives: str = "all") -> Tensor:
 def jensen_shannon(scores: Tensor, negatives: str = "all") -> Tuple[Tensor, Tensor]:
     """The Jensen-Shannon objective, and the mutual information that its critic gives.
 
+    The objective is E_joint[-softplus(-f)] - E_marginal[softplus(f)] (Nowozin et al., 2016; Hjelm et al., 2019). It is
+    no estimate of mutual information: at best it is 2 JSD - 2 log 2, between -2 log 2 and 0. Its optimal f is the log
+    density ratio, so the estimate puts f + 1 into NWJ: E_joint[f] - E_marginal[e^f] + 1. That is a lower bound for
+    every f.
+
     Returns:
-        * the objective to ascend, E_joint[-softplus(-f)] - E_marginal[softplus(f)] (Nowozin et al., 2016; Hjelm et al.,
-          2019). It is no estimate of mutual information: at best it is 2 JSD - 2 log 2, between -2 log 2 and 0.
-        * the estimate, to be reported: the objective's optimal f is the log density ratio, so f + 1 is put
-          into NWJ: E_joint[f] - E_marginal[e^f] + 1. A lower bound for every f.
+        The objective to ascend, and the estimate to be reported.
     """
     joint, marginal = _joint_and_marginal(scores, negatives)
     objective = F.logsigmoid(joint).mean() - F.softplus(marginal).mean()

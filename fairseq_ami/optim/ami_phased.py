@@ -40,9 +40,9 @@ def phased(optimizer: FairseqOptimizer) -> "AMIPhased":
 class AMIPhased(FairseqCompositeOptimizer):
     """fairseq's composite optimizer with flat flags, for players that take turns.
 
-    It owns everything that an update changes and a resume must find again: the players' optimizers and
-    update counts, the centres of the weight box, what the task tracks (statistics of rewards, the lagging
-    schedule) and, in half precision, the float32 weights and the loss scaler (fairseq forgets both).
+    It owns everything that an update changes and a resume must find again. These are the players' optimizers and
+    update counts, the centres of the weight box, and what the task tracks (statistics of rewards, the lagging
+    schedule). In half precision they are also the float32 weights and the loss scaler, which fairseq forgets.
     """
 
     def __init__(self, cfg: AMIPhasedConfig, params: Iterable[Tensor]):

@@ -55,9 +55,9 @@ def advice(changes: Sequence[str], update: int, fp16: bool) -> str:
 class FiniteWatch:
     """Sees to it that no update goes on with a loss or a gradient that is infinite or not a number.
 
-    It looks at what all workers share already, so that they stop together and nobody waits: the norm of the summed
-    gradient before the step, and the summed loss in the logs after it. Half precision may leave out updates whose
-    gradient overflows, as long as fairseq's loss scaler can mend it.
+    It looks at what all workers share already, so that they stop together and nobody waits. That is the norm of the
+    summed gradient before the step, and the summed loss in the logs after it. Half precision may leave out updates
+    whose gradient overflows, as long as fairseq's loss scaler can mend it.
     """
 
     def __init__(self) -> None:

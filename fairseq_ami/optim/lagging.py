@@ -21,8 +21,8 @@ STEPPED = {
 class LaggingSchedule:
     """The only phases that follow losses instead of the update number, hence a state to be saved.
 
-    While *aggressive*: an inner loop of encoder steps, at most *limit*, that ends when the loss per token of a
-    window of steps is worse than that of the window before; then one step of the decoder. When validation
+    While *aggressive* there is an inner loop of encoder steps, at most *limit*. It ends when the loss per token of a
+    window of steps is worse than that of the window before. Then comes one step of the decoder. When validation
     finds less mutual information than the last one that counted, it is over, and all players step together.
 
     Args:

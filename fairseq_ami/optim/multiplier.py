@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Multiplier(UpdateSums):
     """Lagrange multiplier of the constraint "the measured mean is at least *target*", by ascent on its dual.
 
-    After each applied update it moves by rate x (target - measured): it rises while too little is measured, and falls
+    After each applied update it moves by rate x (target - measured). It rises while too little is measured, and falls
     to 0 while there is more than enough (Pelsmaeker and Aziz 2020, here with a plain step).
 
     Args:

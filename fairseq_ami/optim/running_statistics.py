@@ -52,7 +52,7 @@ class UpdateSums:
 
 
 class RunningStatistics(UpdateSums):
-    """Exponential running mean and spread of a phase's values, moved once per applied update.
+    """Exponential running mean and standard deviation of a phase's values, moved once per applied update.
 
     The sums are [count, sum, sum of squares]. What an update uses is known before its batch is seen: a
     baseline does not depend on its samples, and gradients stay additive.
@@ -94,7 +94,7 @@ class RunningStatistics(UpdateSums):
 class RunningSlope(UpdateSums):
     """Running regression of a phase's rewards on the lengths of their samples, moved once per applied update.
 
-    The sums are those of an update over all sources, [sum of l' r', sum of l'^2], where l' and r' are lengths and
+    The sums are those of an update over all sources, [sum of l' r', sum of l'^2]. Here l' and r' are lengths and
     rewards minus the means of their source. Numerator and denominator are averaged apart.
 
     Args:

@@ -25,8 +25,8 @@ class HierarchicalDialogConfig(DialogueConfig):
     whole_dialogues: bool = field(
         default=False,
         metadata={
-            "help": "train on whole dialogues, every turn after the first being a reply, in the place of histories of "
-            "a few utterances and their replies; validation and decoding always take histories and replies"
+            "help": "train on whole dialogues, in which every turn after the first is a reply, instead of histories of "
+            "a few utterances and their replies. Validation and decoding always take histories and replies"
         },
     )
 

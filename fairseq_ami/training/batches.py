@@ -44,7 +44,7 @@ def nothing(log: Dict[str, Any]) -> Dict[str, Any]:
 def no_gradient(model: torch.nn.Module) -> torch.Tensor:
     """A loss, shape (), whose gradient is 0.
 
-    It has to go through the optimizer's ``backward`` on a worker without data: in half precision fairseq copies
+    It has to go through the optimizer's ``backward`` on a worker without data. In half precision fairseq copies
     gradients to the float32 weights only behind one, and the worker's weights would stay where they are.
 
     Args:

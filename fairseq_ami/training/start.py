@@ -178,7 +178,7 @@ def pretrained(model_cfg: Arguments) -> Tuple[str, ...]:
 def check_networks(model: PairedModel, criterion: Symbols, sample: Batch, names: Tuple[str, ...]) -> None:
     """Refuse pretrained networks that do worse than chance on the first batches of all workers (a collective call).
 
-    fairseq checkpoints carry no dictionary and often no languages; with a joint dictionary nothing else
+    fairseq checkpoints carry no dictionary and often no languages. With a joint dictionary nothing else
     tells a network of the other direction, or one whose dictionary has other symbols in the same number.
 
     Raises:

@@ -53,8 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     own.add_argument("--lambda", dest="weight", type=number, metavar="X", help="use this lambda and tune nothing")
     own.add_argument("--length-weight", type=number, metavar="X", help="use this gamma (default with --lambda: 0)")
     mbr_help = (
-        "choose by minimum Bayes risk instead, the hypothesis of highest mean sentence chrF against the others of its "
-        "list: all count equally (uniform, the default of --mbr), or by P(T'|S) (probability). No Q is needed"
+        "choose by minimum Bayes risk instead, which needs no Q. It takes the hypothesis of highest mean sentence chrF "
+        "against the others of its list. All count equally (uniform, the default of --mbr), or by P(T'|S) (probability)"
     )
     own.add_argument("--mbr", nargs="?", const=MBR_WEIGHTS[0], choices=MBR_WEIGHTS, help=mbr_help)
     own.add_argument(

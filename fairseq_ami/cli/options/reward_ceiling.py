@@ -7,8 +7,8 @@ from fairseq_ami.cli.arguments import above_zero, at_least, positive
 
 LENGTHS = ("as-is", "neutral", "both")
 EXAMPLE = (
-    "log-q, chrf, bleu, infomax, constant, module:function, or name=weight,...; beside them k-log-q (AMI's, log-q "
-    "times K), k (K alone: k=-1), log-p and length"
+    "log-q, chrf, bleu, infomax, constant, module:function, or name=weight,...; also k-log-q (AMI's, log-q times K), "
+    "k (K alone, as k=-1), log-p and length"
 )
 
 
@@ -53,12 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_rewards(group: argparse._ArgumentGroup) -> None:
     default = "(default: %(default)s)"
     group.add_argument(
-        "--reward", nargs="+", metavar="EXPR", help=f"rewards to judge, named as in training: {EXAMPLE} "
-        "(default: log-q, k-log-q, log-p, log-q=1,log-p=1, chrf, bleu; without a backward network log-p, chrf, bleu)"
+        "--reward", nargs="+", metavar="EXPR", help=f"rewards to judge, named as in training: {EXAMPLE}. "
+        "Without this option: log-q, k-log-q, log-p, log-q=1,log-p=1, chrf and bleu. "
+        "Without a backward network: log-p, chrf and bleu"
     )  # fmt: skip
     group.add_argument(
         "--reward-length", choices=LENGTHS, default="both",
-        help=f"neutral takes off what is linear in a sample's length; both shows two rows per reward {default}",
+        help=f"neutral subtracts what is linear in a sample's length; both shows two rows per reward {default}",
     )  # fmt: skip
     group.add_argument(
         "--reward-per", choices=["token", "sentence"], default="token",

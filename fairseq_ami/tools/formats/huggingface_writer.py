@@ -1,7 +1,7 @@
 """fairseq's Transformers as folders of Hugging Face transformers.
 
 Networks that normalise before their layers become M2M100's, the others FSMT's. Both libraries' weights have the same
-names but for the output layer, and both count positions from the padding symbol on.
+names except for the output layer, and both count positions from the padding symbol on.
 """
 
 import os
@@ -105,7 +105,7 @@ def _all_shared(network: TrainedNetwork) -> bool:
 
 
 def _weights(network: TrainedNetwork) -> Dict[str, Tensor]:
-    """All weights under transformers' names, but for the output layer."""
+    """All weights under transformers' names, except for the output layer."""
     state = network.module.state_dict()
     left_out = ("version", "_float_tensor", "output_projection.weight", "embed_positions.weights")
     return {f"model.{key}": value for key, value in state.items() if not key.endswith(left_out)}

@@ -54,7 +54,7 @@ def transformers_for_text(what: str) -> ModuleType:
 
 @contextmanager
 def _stand_in(package: str) -> Iterator[None]:
-    """An empty module in the place of a package that is installed and cannot be imported."""
+    """An empty module instead of a package that is installed and cannot be imported."""
     try:
         importlib.import_module(package)
     except ImportError:

@@ -91,7 +91,7 @@ def sign_test(wins: int, losses: int) -> float:
 def fleiss_kappa(counts: np.ndarray) -> Optional[float]:
     """Agreement beyond chance (Fleiss 1971): (P - P_e) / (1 - P_e).
 
-    P is the share of the pairs of judges of one item that agree, averaged over items; P_e what it would be if every
+    P is the share of the pairs of judges of one item that agree, averaged over items. P_e is what it would be if every
     answer were drawn from the shares of the categories.
 
     Args:

@@ -80,7 +80,7 @@ def draw_items(
 ) -> List[Item]:
     """Items of all pairs over the same *count* histories, in the order in which the judges see them.
 
-    The items are dealt out to *sets* pages (default: one a pair) so that every page has its share of every pair; with
+    The items are dealt out to *sets* pages (default: one per pair) so that every page has its share of every pair. With
     the default every page shows every history once. Of a pair's items the first system is on the left in half of them,
     or half and one. Sides and order depend on the seed and on all texts and names, so that nobody who sees the pages
     alone can draw them again.

@@ -47,7 +47,7 @@ def estimate(
 
     Args:
         name: one of :data:`fairseq_ami.choices.MI_ESTIMATORS`.
-        x: one sample a row, shape (rows, x_dim).
+        x: one sample per row, shape (rows, x_dim).
         z: shape (rows, z_dim).
         progress: wraps the range of updates, to show a bar.
     """
@@ -150,7 +150,7 @@ def _blocks(rows: int) -> int:
 
 @torch.no_grad()
 def _over_blocks(function: Callable[[Tensor, Tensor], Tensor], x: Tensor, z: Tensor) -> float:
-    """Mean over blocks of rows, equal in size but for one row."""
+    """Mean over blocks of rows, equal in size except for one row."""
     count = _blocks(len(x))
     found = [function(*block).item() for block in zip(x.tensor_split(count), z.tensor_split(count))]
     return sum(found) / count

@@ -91,7 +91,7 @@ def _parlai(path: str, lines: Lines) -> Iterator[Dialogue]:
 
 
 def _dailydialog(path: str, lines: Lines) -> Iterator[Dialogue]:
-    """A dialogue a line, ``__eou__`` after each utterance; every utterance but the first is a reply."""
+    """A dialogue per line, ``__eou__`` after each utterance; every utterance but the first is a reply."""
     for number, line in lines:
         *turns, rest = line.split(END_OF_UTTERANCE)
         if rest.strip():

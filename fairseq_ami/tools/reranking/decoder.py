@@ -41,9 +41,9 @@ class Scored:
 class Row:
     """One line of the comparison.
 
-    BLEU and brevity penalty are None without references. log_q is the mean of log Q(S|T') per source token (natural
-    log), None without a backward network. length is the mean of |T'| in subwords. gain is the 95 % interval of the BLEU
-    gained over the 1-best (paired bootstrap).
+    BLEU and brevity penalty are None without references. The log_q is the mean of log Q(S|T') per source token (natural
+    log), None without a backward network. The length is the mean of |T'| in subwords. The gain is the 95 % interval
+    of the BLEU gained over the 1-best (paired bootstrap).
     """
 
     subset: str

@@ -186,14 +186,16 @@ class AMIHubInterface(TextInterface):
         max_len_b: int = 10,
         direction: Optional[str] = None,
     ) -> Union[List[str], List[List[str]]]:
-        """Ancestral samples, drawn as training draws them: one draw of the latent noise a sample.
+        """Ancestral samples, drawn as training draws them: one draw of the latent noise per sample.
 
         Args:
             num_samples: strings in the list of each sentence (one list for a string).
             noise: perturb the encoder's output with the noise network (equation 14; forward only).
             seed: with the number of a sentence in *sentences* it fixes its samples.
-            topk, topp: cut the distribution; 0 and 1 leave it whole.
-            max_len_a, max_len_b: longest sample is a * |S| + b symbols, or what the other direction can read.
+            topk: draw from the likeliest symbols only; 0 takes all.
+            topp: draw from the smallest set of symbols that has this probability; 1 takes all.
+            max_len_a: a of the longest sample, which has a * |S| + b symbols, or what the other direction can read.
+            max_len_b: b of the longest sample.
 
         Raises:
             AMIError: noise without a noise network or backward, several models, or settings out of range.

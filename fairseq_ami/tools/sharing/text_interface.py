@@ -17,10 +17,8 @@ class TextInterface(hub_utils.GeneratorHubInterface):
     Text is raw when the folder records its tokenisation and BPE (``fairseq-ami export``), else symbols
     separated by spaces.
 
-    Args:
-        cfg: fairseq's configuration, of the checkpoint.
-        task: a translation task.
-        models: encoder-decoders; more than one is an ensemble.
+    It is made from fairseq's configuration of the checkpoint, a translation task, and a list of encoder-decoders.
+    More than one model is an ensemble.
     """
 
     @staticmethod
@@ -34,7 +32,8 @@ class TextInterface(hub_utils.GeneratorHubInterface):
         """fairseq's results of ``SequenceScorer`` for each pair; ``positional_scores`` are in nats.
 
         Args:
-            sources, targets: ids with their end symbols, shape (length,), in the same number.
+            sources: ids with their end symbols, each of shape (length,).
+            targets: the same of the targets, as many as sources.
 
         Raises:
             AMIError: a sentence that is too long.

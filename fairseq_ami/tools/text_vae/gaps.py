@@ -44,8 +44,8 @@ class Gaps:
         text: name of the split.
         sentences: how many were measured.
         nll: -ELBO with the encoder's posterior.
-        svi_nll: -ELBO with the optimised posterior, from samples that the optimisation has not seen: as valid an upper
-            bound on -log p(x) as *nll*, of a model whose inference takes that many steps per sentence.
+        svi_nll: -ELBO with the optimised posterior, from samples that the optimisation has not seen. It is as valid an
+            upper bound on -log p(x) as *nll*, of a model whose inference takes that many steps per sentence.
         iw_nll: importance-weighted bound with the encoder's posterior; None without samples for it.
         amortisation: nll - svi_nll, what the encoder loses because it is one network for all sentences.
         amortisation_error: standard error of that mean.

@@ -35,7 +35,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class TextVAEMetrics:
-    """Nats a sentence; None where a model has no such thing.
+    """Nats per sentence; None where a model has no such thing.
 
     Attributes:
         sentences, tokens: of the data set; the end symbols count as tokens.
@@ -46,7 +46,7 @@ class TextVAEMetrics:
         mi_batch: I(x; z) by the aggregated posterior of a batch, mean over batches; at most log of their size.
         mi: I(x; z) by the aggregated posterior of the whole set; at most log of its size.
         mi_batch_entropy, mi_entropy: the same quantities by the noisier estimator of He et al., which takes the closed
-            form of E log q(z|x) beside one z a sentence (:class:`fairseq_ami.metrics.latent.Aggregated`).
+            form of E log q(z|x) beside one z per sentence (:class:`fairseq_ami.metrics.latent.Aggregated`).
         marginal_kl: KL(q(z) || p(z)) of the aggregated posterior.
         donsker_varadhan, tangent: bounds on I(x; z) by the model's critic (:class:`fairseq_ami.metrics.latent.Bounds`).
         active_units: dimensions of z whose posterior mean varies over the set.
@@ -153,7 +153,7 @@ class _Gathered:
 
 @torch.no_grad()
 def _first_pass(model: TextVAE, dataset: SentenceDataset, settings: Settings, progress: Progress) -> _Gathered:
-    """One posterior, one z and one likelihood a sentence."""
+    """One posterior, one z and one likelihood per sentence."""
     mean = torch.empty(len(dataset), model.latent_dim, device=_device(model))
     log_variance, z = torch.empty_like(mean), torch.empty_like(mean)
     elbo, groups, scores = 0.0, [], []

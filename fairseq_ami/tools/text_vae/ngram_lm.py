@@ -1,8 +1,8 @@
 """Perplexity of a text under an n-gram model of another, by KenLM's `lmplz` and `query` (Heafield et al. 2013).
 
 The models are Kneser-Ney smoothed (modified, interpolated, unpruned). The end of a sentence counts as a word, its
-beginning does not. A word that the model has not seen counts as well, with the probability of its one unknown word;
-it is small where the training text is rich in words and large where it is poor, so look at their number too.
+beginning does not. A word that the model has not seen counts as well, with the probability of its one unknown word.
+That is small where the training text is rich in words and large where it is poor, so look at their number too.
 """
 
 import contextlib
@@ -151,7 +151,7 @@ def temporary_folder() -> Iterator[str]:
 
 
 def write_sentences(sentences: Iterable[str], path: str) -> str:
-    """One sentence a line, reserved words replaced (:data:`RESERVED`); returns *path*.
+    """One sentence per line, reserved words replaced (:data:`RESERVED`); returns *path*.
 
     Raises:
         NGramError: it cannot be written.
