@@ -66,7 +66,7 @@ export CHECK_MACHINE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo demo-vae test test-slow gpu-check kenlm reference figures docs docs-serve lint clean distclean
+.PHONY: help venv try demo demo-vae test test-slow gpu-check kenlm reference figures docs docs-serve lint clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -90,6 +90,9 @@ $(STAMP): setup.py pyproject.toml constraints.txt fairseq_ami/version.py
 	$(PIP) --editable ".[test,demo,lint,docs]"
 	@rm -rf $(TEMPORARY) $(UNFINISHED)
 	@touch $@
+
+try: $(READY)  ## translate, score and interpolate with the networks of this package: seconds, no data
+	@$(RUN_ENV) $(RUN) examples/try.py
 
 demo: $(READY)  ## the whole of AMI on an embedded corpus, on the CPU: a table and a figure at the end
 	@$(RUN_ENV) $(RUN) examples/toy/run_demo.py $(ARGS)

@@ -41,7 +41,8 @@ DEMO = ["matplotlib", "tensorboardX"]
 LINT = ["mypy", "ruff"]
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.5,<10", "mkdocstrings[python]>=0.26"]  # `make docs`
 
-PACKAGE_DATA = ["yaml", "yml", "json", "txt", "html", "css", "js"]
+# tar.gz: the networks to try at once, 9 MB
+PACKAGE_DATA = ["yaml", "yml", "json", "txt", "html", "css", "js", "tar.gz"]
 
 setup(
     name="fairseq_ami",

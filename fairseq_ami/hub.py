@@ -1,7 +1,10 @@
-"""Loading a trained pair from Python and ``torch.hub``; what can be done with it stands in ``hub_interface.py``."""
+"""Loading trained pairs and text VAEs from Python and ``torch.hub``.
+
+What can be done with them stands in ``hub_interface.py`` and ``vae_interface.py`` of ``tools/sharing``.
+"""
 
 import os
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from fairseq import hub_utils
 
@@ -12,8 +15,17 @@ from fairseq_ami.tools.sharing.hub_interface import AMIHubInterface, Score
 from fairseq_ami.tools.sharing.register import located
 from fairseq_ami.tools.sharing.states import check_translates, is_pair, languages, languages_of_task, pair_class
 from fairseq_ami.tools.sharing.text_interface import TextInterface
+from fairseq_ami.tools.sharing.vae_interface import TextVAEInterface, locate
 
-__all__ = ["AMIHubInterface", "Score", "TextInterface", "any_network", "from_pretrained"]
+__all__ = [
+    "AMIHubInterface",
+    "Score",
+    "TextInterface",
+    "TextVAEInterface",
+    "any_network",
+    "from_pretrained",
+    "text_vae",
+]
 
 
 def from_pretrained(
@@ -47,6 +59,21 @@ def any_network(
     """
     loaded, pair = _load(str(model_name_or_path), checkpoint_file, data_name_or_path, kwargs, pairs_only=False)
     return (AMIHubInterface if pair else TextInterface)(loaded["args"], loaded["task"], loaded["models"])
+
+
+def text_vae(model_name_or_path: str, data_name_or_path: Optional[str] = None) -> TextVAEInterface:
+    """Load a text VAE.
+
+    Args:
+        model_name_or_path: an exported folder or ``.tar.gz``, a checkpoint file of a training run, or the name of a
+            network in the register.
+        data_name_or_path: folder of the dictionary, for text that is tokenised already; by default that of the export,
+            which brings its tokenizer, or the data of the training.
+
+    Raises:
+        AMIError: missing or damaged files, or a checkpoint that is not of a text VAE.
+    """
+    return TextVAEInterface(locate(str(model_name_or_path), data_name_or_path))
 
 
 def _load(path: str, checkpoint_file: str, data: str, kwargs: Dict[str, Any], pairs_only: bool) -> Tuple[Any, bool]:

@@ -21,6 +21,7 @@ PROG = "fairseq-ami"
 # Verb -> its line in --help. The lines stand here so that only the options of the chosen verb are imported.
 VERBS = {
     "user-dir": "print the folder to give to --user-dir",
+    "networks": "the trained networks that can be named instead of a path, and their cards",
     "translate": "translate text with a pair or a single network: n-best lists, samples, reranking, scores",
     "export": "write a trained network for fairseq, CTranslate2 or Hugging Face transformers",
     "average": "average the parameters of several checkpoints",

@@ -22,6 +22,8 @@ def run(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         format=args.format,
         quantization=args.quantization,
+        notes=args.notes,
+        language=args.language,
     )
     print(written)
     return 0

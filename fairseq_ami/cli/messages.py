@@ -3,6 +3,9 @@
 import logging
 import os
 import sys
+from typing import Any, Iterable
+
+from tqdm import tqdm
 
 
 def show_progress(least: str = "INFO") -> None:
@@ -15,3 +18,8 @@ def show_progress(least: str = "INFO") -> None:
     level = os.environ.get("LOGLEVEL", least).upper()
     logging.basicConfig(format=form, datefmt="%Y-%m-%d %H:%M:%S", level=level, stream=sys.stderr, force=True)
     logging.getLogger("hydra").setLevel(logging.WARNING)
+
+
+def progress_bar(items: Iterable[Any], what: str) -> Iterable[Any]:
+    """*items* with a bar on a terminal."""
+    return tqdm(items, desc=what, leave=False, disable=None)  # None: no bar where there is no terminal

@@ -8,6 +8,7 @@ import sys
 from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import fairseq_ami
+from fairseq_ami.cli.messages import progress_bar
 from fairseq_ami.cli.options.metrics import TRIALS
 from fairseq_ami.cli.texts import aligned_lines, markdown, plain, read_lines, warn_of_subwords
 from fairseq_ami.errors import AMIError
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     vectors = load_vectors(args, [references, *named.values()])
     found = compare(
         systems, references, sources, vectors, args.bootstrap, args.seed, args.bleu_tokenize, args.corpus_metrics,
-        vocabulary, trials,
+        vocabulary, trials, progress_bar,
     )  # fmt: skip
     if args.json:
         files = {"references": args.references, "source": args.source, "hypotheses": as_entries(paths)}

@@ -58,12 +58,12 @@ def plot_latent(args: argparse.Namespace) -> int:
     Raises:
         AMIError: a checkpoint without posterior, or data and labels that do not fit.
     """
-    from fairseq_ami.cli.text_vae import check_checkpoint, load, progress_bar
+    from fairseq_ami.cli.messages import progress_bar
+    from fairseq_ami.cli.text_vae import find, load
     from fairseq_ami.data.sentences import SentenceDataset, check_lengths
     from fairseq_ami.tools.text_vae.space import posteriors
 
-    check_checkpoint(args.checkpoint, args.data)
-    model, task = load(args.checkpoint, args)
+    model, task = load(find(args.checkpoint, args.data), args)
     if model.encoder is None:
         raise AMIError(f"{args.checkpoint} is a language model: it has no posterior to draw")
     task.load_dataset(args.subset)

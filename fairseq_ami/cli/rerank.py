@@ -17,7 +17,7 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from omegaconf import DictConfig
 
 import fairseq_ami
-from fairseq_ami.cli.messages import show_progress
+from fairseq_ami.cli.messages import progress_bar, show_progress
 from fairseq_ami.cli.options.rerank import TASKS
 from fairseq_ami.data.dialogue import CONTEXT, HISTORY, LAST, REPLY
 from fairseq_ami.errors import AMIError
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         done, choices, found = by_information(args, decoder)
     else:
         done = [decoder.score(args.gen_subset, args.nbest_file)]
-        choices, found = [choose_by_risk(done[0].lists, args.mbr)], Found()
+        choices, found = [choose_by_risk(done[0].lists, args.mbr, progress_bar)], Found()
     write_text(args.output, "".join(text + "\n" for text in picked(done[-1].lists, choices[-1])))
     name = "reranked" if args.mbr is None else "mbr"
     rows = [row for scored, choice in zip(done, choices) for row in compare(scored, choice, name)]

@@ -2,13 +2,12 @@
 
 import argparse
 import json
-from typing import Any, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from sacrebleu.metrics import BLEU
-from tqdm import tqdm
 
 import fairseq_ami
-from fairseq_ami.cli.messages import show_progress
+from fairseq_ami.cli.messages import progress_bar, show_progress
 from fairseq_ami.cli.texts import plain
 from fairseq_ami.errors import AMIError
 from fairseq_ami.files import check_writable, write_text
@@ -36,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
         check_networks(asked, players.pair, path)
         drawer = Drawer(players, names_of(asked), drawing)
         for subset in args.subset.split(","):
-            told = drawer(subset, args.sources, args.random_sources, _bar)
+            told = drawer(subset, args.sources, args.random_sources, progress_bar)
             found.append(table(path, subset, told, asked, lengths, tokenize))
             print(report(args, found[-1], told), end="\n\n", flush=True)
             if args.picks:
@@ -101,10 +100,6 @@ def _drawing(args: argparse.Namespace) -> Drawing:
         args.samples, tuple(dict.fromkeys(args.temperature)), args.topk, args.topp, args.reward_per,
         args.center_cosine, args.multiplier_similarity, args.reward_post_process or None, args.max_tokens, args.seed,
     )  # fmt: skip
-
-
-def _bar(items: Iterable[Any], title: str) -> Iterable[Any]:
-    return tqdm(items, desc=title, leave=False, disable=None)  # None: on a terminal only
 
 
 # ---------------------------------------------------------------------- results

@@ -4,12 +4,12 @@ import argparse
 import contextlib
 import json
 import logging
-import os
 import sys
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Union
 
 import fairseq_ami
-from fairseq_ami.cli.text_vae import check_checkpoint, load, progress_bar
+from fairseq_ami.cli.messages import progress_bar
+from fairseq_ami.cli.text_vae import check_data, find, load
 from fairseq_ami.data.sentences import SentenceDataset
 from fairseq_ami.errors import AMIError
 from fairseq_ami.files import check_writable, write_text
@@ -31,14 +31,13 @@ if TYPE_CHECKING:
 def run(args: argparse.Namespace) -> int:
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr, force=True)
     names = check_arguments(args)
-    for path in args.checkpoint:
-        check_checkpoint(path, args.data)
+    found = [find(path, args.data) for path in args.checkpoint]
     rows: List[Row] = []
     try:
         with contextlib.ExitStack() as stack:
             judge: Union[GeneratedTextJudge, str, None] = None
-            for name, path in zip(names, args.checkpoint):
-                model, task = load(path, args)
+            for name, path, where in zip(names, args.checkpoint, found):
+                model, task = load(where, args)
                 if judge is None and not args.no_generation:
                     judge = _judge(args, task, stack)
                 rows.append(_row(name, path, model, task, judge, args))
@@ -57,8 +56,7 @@ def check_arguments(args: argparse.Namespace) -> List[str]:
         AMIError: options that cannot work.
     """
     check_writable(args.json)
-    if not os.path.isdir(args.data):
-        raise AMIError(f"--data: there is no folder {args.data}")
+    check_data(args.data)
     if args.name and len(args.name) != len(args.checkpoint):
         raise AMIError(f"--name: {len(args.name)} names for {len(args.checkpoint)} checkpoints")
     return list(args.name or args.checkpoint)

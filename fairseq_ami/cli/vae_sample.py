@@ -9,7 +9,8 @@ import sys
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 import fairseq_ami
-from fairseq_ami.cli.text_vae import check_checkpoint, load, progress_bar
+from fairseq_ami.cli.messages import progress_bar
+from fairseq_ami.cli.text_vae import check_data, find, load
 from fairseq_ami.cli.texts import read_lines
 from fairseq_ami.data.sentences import SentenceDataset
 from fairseq_ami.errors import AMIError
@@ -31,13 +32,16 @@ _SPLIT_LINES = re.compile(r"([\w.-]+):(\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*)")
 def run(args: argparse.Namespace) -> int:
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr, force=True)
     options = check_arguments(args)
-    check_checkpoint(args.checkpoint, args.data)
-    model, task = load(args.checkpoint, args)
+    where = find(args.checkpoint, args.data)
+    model, task = load(where, args)
     check_model(args, model)
     if args.bf16:
         model.use_bfloat16_decoder()
     max_len = args.max_len or model.max_decoder_positions() - 1  # the end symbol takes the last place
-    studies = LatentStudies(model, max_len, args.decoding, options, args.seed, args.batch_size, progress=progress_bar)
+    studies = LatentStudies(
+        model, max_len, args.decoding, options, args.seed, args.batch_size,
+        progress=progress_bar, reads=where.reads, writes=where.writes,
+    )  # fmt: skip
     found = _studied(args, studies, task)
     if args.output:
         write_text(args.output, "".join(sentence + "\n" for sentence in found["prior"]))
@@ -91,8 +95,7 @@ def check_arguments(args: argparse.Namespace) -> DecodingOptions:
     if not (args.prior or args.reconstruct or args.interpolate or args.neighbours):
         raise AMIError("nothing was asked for: pass --prior, --reconstruct, --interpolate or --neighbours")
     check_writable(args.json, args.output)
-    if not os.path.isdir(args.data):
-        raise AMIError(f"--data: there is no folder {args.data}")
+    check_data(args.data)
     for name, other in (("output", "prior"), ("samples", "reconstruct")):
         if getattr(args, name) and not getattr(args, other):
             raise AMIError(f"--{name} belongs to --{other}, which was not asked for")

@@ -1,25 +1,28 @@
 """Whether a difference between two systems may be chance: paired approximate randomisation and Holm's correction."""
 
-from typing import Iterator, List, Sequence, Union
+from typing import Callable, Iterable, Iterator, List, Sequence, Union
 
 import numpy as np
 
 TRIALS_AT_ONCE = 64
 
 
-def swaps(units: int, trials: int, seed: Union[int, Sequence[int]]) -> Iterator[np.ndarray]:
+def swaps(
+    units: int, trials: int, seed: Union[int, Sequence[int]], progress: Callable[[range], Iterable[int]] = lambda r: r
+) -> Iterator[np.ndarray]:
     """Which units keep their two outputs where they are, and which exchange them: a fair coin for each.
 
     Args:
         units: how many pairs of outputs there are.
         trials: how often all coins are thrown.
         seed: of numpy's generator; the same coins for a seed.
+        progress: called with the starts of the parts, returns them; for a progress bar.
 
     Yields:
         booleans of shape (some trials, units), True where nothing is exchanged.
     """
     generator = np.random.default_rng(seed)
-    for start in range(0, trials, TRIALS_AT_ONCE):
+    for start in progress(range(0, trials, TRIALS_AT_ONCE)):
         yield generator.integers(2, size=(min(TRIALS_AT_ONCE, trials - start), units), dtype=np.int8).astype(bool)
 
 

@@ -1,5 +1,6 @@
-"""Samples and their rewards, to look at while a run trains: in the log, in TensorBoard and in a file."""
+"""Samples and their rewards, to look at while a run trains: in the log, TensorBoard, Weights & Biases and a file."""
 
+import html
 import json
 import logging
 import os
@@ -27,7 +28,7 @@ class SampleLogSettings:
         default=0,
         metadata={
             "help": "every so many updates, show a few sources with their samples and rewards in the log, in "
-            f"TensorBoard's text tab and in SAVE_DIR/{FILE}; 0: never"
+            f"TensorBoard's text tab, in Weights & Biases and in SAVE_DIR/{FILE}; 0: never"
         },
     )
 
@@ -80,10 +81,14 @@ class SampleLog:
         text = "\n\n".join(as_text(row) for row in rows)
         logger.info("samples of update %d (%s):\n%s", update, phase, text)
         self._append(rows)
-        self._texts.append((f"samples_{phase}", text.replace("\n", "  \n"), update))
+        tag = f"samples_{phase}"
+        self._texts.append((tag, text.replace("\n", "  \n"), update))
         writers = [writer for name, writer in progress_bar._tensorboard_writers.items() if name.startswith("train")]
         while writers and self._texts:
             writers[0].add_text(*self._texts.popleft())
+        wandb = progress_bar.wandb  # None where the package is not installed
+        if wandb is not None and wandb.run is not None:  # fairseq starts the run of --wandb-project
+            wandb.log({tag: wandb.Html(f"<pre>{html.escape(text)}</pre>")}, step=update)
 
     def _after(self, update: int) -> int:
         """The next update of which samples are wanted, where those of *update* were shown."""

@@ -1,5 +1,7 @@
 """Every option that the documentation names, once; what is logged; and the rest of fairseq around it."""
 
+import importlib.util
+import os
 import re
 from pathlib import Path
 from typing import Any, Dict, List
@@ -194,6 +196,25 @@ def test_tensorboard(validated: Any) -> None:
     missing = [name for name in sorted(TRAIN_METRICS) if name.encode() not in content["train_inner"]]
     missing += [name for name in sorted(VALID_METRICS) if name.encode() not in content["valid"]]
     assert not missing
+
+
+def offline() -> None:
+    os.environ["WANDB_MODE"] = "offline"
+
+
+def test_weights_and_biases(data: Path, tmp_path: Path) -> None:
+    """Offline: the numbers of each player, and a page of samples for each showing."""
+    if importlib.util.find_spec("wandb") is None:  # importing it would take seconds
+        pytest.skip("wandb is not installed")
+    args = with_validation(ami_args(data, tmp_path, 12, "--log-samples", "4"), 6)
+    argv = [*args, *BEST_BLEU, "--wandb-project", "toy"]
+    run("train", argv, tmp_path / "train.log", cwd=tmp_path, hook=offline)
+    (log,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    content = log.read_bytes()
+    names = [f"train_inner/{name}" for name in TRAIN_METRICS - {"lr"}] + [f"valid/{name}" for name in VALID_METRICS]
+    assert not [name for name in names if name.encode() not in content]
+    pages = sorted(path.name for path in log.parent.glob("files/media/html/samples_*.html"))
+    assert [name.rsplit("_", 1)[0] for name in pages] == ["samples_forward_8", "samples_noise_0", "samples_noise_6"]
 
 
 def test_patience_counts_only_what_the_forward_network_did(data: Path, tmp_path: Path) -> None:

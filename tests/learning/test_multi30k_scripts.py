@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from fairseq_ami import hub
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "examples" / "multi30k"
 
@@ -140,3 +142,17 @@ def test_missing_data_is_named(environment, tmp_path):
     settings = {**environment, "DATA": str(tmp_path), "WORK": str(tmp_path / "work")}
     result = subprocess.run(["bash", SCRIPTS / "1_prepare.sh"], env=settings, capture_output=True, text=True)
     assert result.returncode == 2 and "set DATA to the folder of the raw files" in result.stderr
+
+
+def test_the_small_networks(environment):
+    """From converged networks to an archive that translates both ways, and from tokens to one that interpolates."""
+    work = Path(environment["WORK"])
+    settings = {"GAME_UPDATES": "14", "VAE_EPOCHS": "1"}
+    for script in ("1_prepare.sh", "2_pretrain.sh", "10_small_pair.sh", "11_small_vae.sh"):
+        run(script, environment, **settings)
+    pair = hub.from_pretrained(str(work / "small" / "multi30k.en-de.tar.gz"))
+    network = pair.models[0].forward_model
+    assert (len(network.encoder.layers), len(network.decoder.layers)) == (2, 4)
+    assert all(isinstance(text, str) for text in (pair.translate("the dog .", max_len_b=5), pair.backtranslate("der")))
+    vae = hub.text_vae(str(work / "vae" / "multi30k.en-vae.tar.gz"))
+    assert len(vae.interpolate("the dog sleeps .", "a cat .", steps=3)) == 3

@@ -7,7 +7,11 @@ from fairseq_ami.cli.arguments import above_zero, at_least, number, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help="checkpoint, exported folder or archive, or folder of --format ctranslate2")
+    parser.add_argument(
+        "model",
+        help="checkpoint, exported folder or archive, folder of --format ctranslate2, or name of a registered network "
+        "(fairseq-ami networks lists them)",
+    )
     parser.add_argument("input", nargs="?", default="-", help="file with one sentence per line (default: stdin)")
     parser.add_argument("--output", metavar="FILE", help="write the translations here (default: stdout)")
     parser.add_argument("--direction", choices=DIRECTIONS, help="network of a pair that translates (default: forward)")

@@ -7,8 +7,17 @@ from fairseq_ami.cli.arguments import above_zero, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", help="checkpoint of a text VAE, or for --prior of an LSTM language model")
-    parser.add_argument("--data", required=True, metavar="DIR", help="binarised data with the training's dictionary")
+    parser.add_argument(
+        "checkpoint",
+        help="checkpoint, exported folder or archive of a text VAE, or name of a registered one; for --prior also of "
+        "an LSTM language model",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        help="binarised data with the training's dictionary; sentences are then words separated by blanks (default: "
+        "the data of the training, or the dictionary and tokenizer of an export)",
+    )
     wanted = parser.add_argument_group("what to make; several at once are possible")
     wanted.add_argument("--prior", type=positive, metavar="N", help="N sentences for z from the standard normal prior")
     wanted.add_argument("--reconstruct", metavar="WHERE", help=f"decode the posterior mean of sentences in {_WHERE}")

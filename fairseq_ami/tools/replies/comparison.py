@@ -1,7 +1,7 @@
 """The text metrics of several systems side by side, with bootstrap intervals and tests."""
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from fairseq_ami.tools.replies.resampling import EAD, POOLED, System, Texts, res
 
 # Replies of one system by the seed of its training; None is the key of one run whose seed nobody told.
 Runs = Mapping[Optional[int], Sequence[str]]
+
+Progress = Callable[[Iterable[Any], str], Iterable[Any]]  # as in fairseq_ami.types, which needs torch
 
 _DIVERSITY = (*(f"dist_{n}" for n in DISTINCT), EAD, f"ent_{ENTROPY}")
 _ORDER = (
@@ -101,6 +103,7 @@ def compare(
     metrics: Sequence[str] = ("bleu",),
     vocabulary: Optional[int] = None,
     trials: int = 0,
+    progress: Progress = lambda items, what: items,
 ) -> Comparison:
     """Measure all *systems* on the same resampled sets of replies, and test each one against the first.
 
@@ -123,6 +126,7 @@ def compare(
         metrics: sacreBLEU's, of :data:`fairseq_ami.choices.CORPUS_METRICS`; BLEU is always measured.
         vocabulary: V of the expectation-adjusted distinct; None takes the different words of the references.
         trials: of the approximate randomisation; 0: no test.
+        progress: called with parts of the work and what is done, returns the parts; for progress bars.
 
     Raises:
         ValueError: no systems or no references, or sides of different numbers of texts.
@@ -136,9 +140,12 @@ def compare(
         _check_seeds(systems)
     words = len({word for text in references for word in text.split()})
     texts = Texts(references, sources, vectors, vocabulary or max(words, 1), metrics, tokenize)
-    measured = {name: [System(replies, texts) for replies in runs.values()] for name, runs in systems.items()}
-    reports = _reports({name: list(runs) for name, runs in systems.items()}, measured, draws, seed)
-    signatures, p_values = _test(systems, measured, texts, trials, seed)
+    measured = {
+        name: [System(replies, texts) for replies in progress(list(runs.values()), f"{name}: figures")]
+        for name, runs in systems.items()
+    }
+    reports = _reports({name: list(runs) for name, runs in systems.items()}, measured, draws, seed, progress)
+    signatures, p_values = _test(systems, measured, texts, trials, seed, progress)
     return Comparison(
         len(references),
         None if vectors is None else sum(not vectors.rows(text) for text in texts.references),
@@ -171,13 +178,17 @@ def _check_seeds(systems: Mapping[str, Runs]) -> None:
 
 
 def _reports(
-    seeds: Mapping[str, List[Optional[int]]], measured: Mapping[str, Sequence[System]], draws: int, seed: int
+    seeds: Mapping[str, List[Optional[int]]],
+    measured: Mapping[str, Sequence[System]],
+    draws: int,
+    seed: int,
+    progress: Progress,
 ) -> Dict[str, SystemReport]:
     """Figures and gains, without tests."""
     reports: Dict[str, SystemReport] = {}
     first: Dict[str, np.ndarray] = {}
     for name, systems in measured.items():
-        runs = resampled(systems, draws, seed)
+        runs = resampled(systems, draws, seed, lambda parts: progress(parts, f"{name}: bootstrap"))
         means = {key: np.mean([run[key] for run in runs], axis=0) for key in _ORDER if key in runs[0]}
         by_seed = {key: [float(run[key][0]) for run in runs] for key in means}
         gains = {key: _estimate(key, values - first[key]) for key, values in means.items()} if first else {}
@@ -203,7 +214,12 @@ def _estimate(name: str, values: np.ndarray, by_seed: Sequence[float] = ()) -> E
 
 
 def _test(
-    systems: Mapping[str, Runs], measured: Mapping[str, Sequence[System]], texts: Texts, trials: int, seed: int
+    systems: Mapping[str, Runs],
+    measured: Mapping[str, Sequence[System]],
+    texts: Texts,
+    trials: int,
+    seed: int,
+    progress: Progress,
 ) -> Tuple[Dict[str, str], Dict[str, Dict[str, float]]]:
     """sacreBLEU's signatures, and the p-values by system and figure of all but the first."""
     joined = {name: [text for replies in runs.values() for text in replies] for name, runs in systems.items()}
@@ -211,11 +227,11 @@ def _test(
     if not trials:
         joined = dict(list(joined.items())[:1])
     signatures, p_values = sacrebleu_test(
-        joined, texts.texts * runs_each, ["bleu", *texts.metrics], texts.tokenize, trials
+        joined, texts.texts * runs_each, progress(["bleu", *texts.metrics], "sacreBLEU"), texts.tokenize, trials
     )
     (_, first), *others = measured.items()
     for name, runs in others if trials else ():
-        p_values[name].update(randomised(first, runs, trials, seed))
+        p_values[name].update(randomised(first, runs, trials, seed, lambda parts: progress(parts, f"{name}: test")))
     return signatures, p_values
 
 

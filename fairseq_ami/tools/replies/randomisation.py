@@ -7,7 +7,7 @@ over each exchanged set.
 BLEU, chrF and TER are left to sacreBLEU's own test.
 """
 
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Sequence, Tuple
 
 import numpy as np
 from sacrebleu.significance import PairedTest
@@ -24,7 +24,13 @@ Both = Tuple[np.ndarray, np.ndarray]  # of the two systems after a trial's excha
 _ROUNDING = 1e-12  # relative: the same sums in another order
 
 
-def randomised(first: Sequence[System], other: Sequence[System], trials: int, seed: int) -> Dict[str, float]:
+def randomised(
+    first: Sequence[System],
+    other: Sequence[System],
+    trials: int,
+    seed: int,
+    progress: Callable[[range], Iterable[int]] = lambda starts: starts,
+) -> Dict[str, float]:
     """Two-sided p-values of the differences, by the names of the figures.
 
     The statistic is the difference between the means over the runs. Coins are thrown for each reply of each run.
@@ -33,6 +39,7 @@ def randomised(first: Sequence[System], other: Sequence[System], trials: int, se
         first, other: runs of the two systems; those at one place belong together.
         trials: how often all coins are thrown.
         seed: of the coins.
+        progress: called for each run with the starts of its parts, returns them; for a progress bar.
     """
     drawn: Dict[str, List[np.ndarray]] = {}  # by run, each of shape (trials,)
     observed: Dict[str, float] = {}
@@ -44,7 +51,7 @@ def randomised(first: Sequence[System], other: Sequence[System], trials: int, se
             observed[name] = observed.get(name, 0.0) + float(two[name][0] - values[0])
             rounding[name] = rounding.get(name, 0.0) + _ROUNDING * float(abs(two[name][0]) + abs(values[0]))
         # summed over the runs: a constant factor changes no p-value
-        parts = [pair.figures(kept) for kept in swaps(pair.replies, trials, (seed, number))]
+        parts = [pair.figures(kept) for kept in swaps(pair.replies, trials, (seed, number), progress)]
         for name in one:
             drawn.setdefault(name, []).append(np.concatenate([b[name] - a[name] for a, b in parts]))
     return {name: p_value(observed[name], np.sum(runs, axis=0), rounding[name]) for name, runs in drawn.items()}
@@ -131,7 +138,7 @@ def _with_rows(table: sparse.csr_array, rows: int) -> sparse.csr_array:
 
 
 def sacrebleu_test(
-    systems: Mapping[str, Sequence[str]], references: Sequence[str], metrics: Sequence[str], tokenize: str, trials: int
+    systems: Mapping[str, Sequence[str]], references: Sequence[str], metrics: Iterable[str], tokenize: str, trials: int
 ) -> Tuple[Dict[str, str], Dict[str, Dict[str, float]]]:
     """sacreBLEU's paired approximate randomisation of each system against the first one.
 

@@ -1,6 +1,6 @@
 """One system's replies, measured once, and the figures of any resampled set of them."""
 
-from typing import Dict, Iterator, List, Mapping, Optional, Sequence
+from typing import Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence
 
 import numpy as np
 from scipy import sparse
@@ -152,24 +152,28 @@ def column_entropies(counts: np.ndarray) -> np.ndarray:
     return entropies_of(count_products(counts), counts.sum(axis=0))
 
 
-def draw_times(replies: int, draws: int, seed: int) -> Iterator[np.ndarray]:
+def draw_times(
+    replies: int, draws: int, seed: int, progress: Callable[[range], Iterable[int]] = lambda starts: starts
+) -> Iterator[np.ndarray]:
     """How often each reply is drawn with replacement: always the same for a seed, some draws at a time."""
     generator = np.random.default_rng(seed)
-    for start in range(0, draws, DRAWS_AT_ONCE):
+    for start in progress(range(0, draws, DRAWS_AT_ONCE)):
         size = min(DRAWS_AT_ONCE, draws - start)
         drawn = generator.integers(replies, size=(size, replies)) + np.arange(size)[:, None] * replies
         yield np.bincount(drawn.ravel(), minlength=size * replies).reshape(size, replies)
 
 
-def resampled(runs: Sequence[System], draws: int, seed: int) -> List[Dict[str, np.ndarray]]:
+def resampled(
+    runs: Sequence[System], draws: int, seed: int, progress: Callable[[range], Iterable[int]] = lambda starts: starts
+) -> List[Dict[str, np.ndarray]]:
     """Of each run the figures of all replies, then those of the resampled sets; shape (1 + draws,).
 
-    All runs get the same draws.
+    All runs get the same draws. *progress* is called for each run with the starts of its parts, and returns them.
     """
     replies = len(runs[0].counts)
     times = [np.ones((1, replies), dtype=np.int64)]
     found = []
     for run in runs:
-        parts = [*map(run.figures, times), *map(run.figures, draw_times(replies, draws, seed))]
+        parts = [*map(run.figures, times), *map(run.figures, draw_times(replies, draws, seed, progress))]
         found.append({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
     return found

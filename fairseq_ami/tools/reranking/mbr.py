@@ -12,6 +12,7 @@ from fairseq_ami.errors import AMIError
 from fairseq_ami.rewards.similarity import chrf_matrices
 from fairseq_ami.tools.reranking.nbest import Candidates
 from fairseq_ami.tools.reranking.scores import IMPOSSIBLE
+from fairseq_ami.types import Progress
 
 
 def expected_utilities(texts: Sequence[str], log_weights: Optional[Sequence[float]] = None) -> np.ndarray:
@@ -38,13 +39,16 @@ def expected_utilities(texts: Sequence[str], log_weights: Optional[Sequence[floa
     return (weights * utilities).sum(axis=1) / weights.sum(axis=1)
 
 
-def choose_by_risk(lists: Sequence[Candidates], weights: str = "uniform") -> np.ndarray:
+def choose_by_risk(
+    lists: Sequence[Candidates], weights: str = "uniform", progress: Progress = lambda items, what: items
+) -> np.ndarray:
     """Index of the hypothesis of highest expected utility of each source; the first of equals wins.
 
     Args:
         lists: the n-best lists, or samples.
         weights: how much a partner counts, one of :data:`fairseq_ami.choices.MBR_WEIGHTS`: equally much, or by its
             P(T'|S).
+        progress: called with the lists and what is done, returns the lists; for a progress bar.
 
     Returns:
         shape (sources,).
@@ -53,7 +57,7 @@ def choose_by_risk(lists: Sequence[Candidates], weights: str = "uniform") -> np.
         AMIError: weights by probability, and hypotheses whose log P(T'|S) is not known.
     """
     choice: List[int] = []
-    for entry in lists:
+    for entry in progress(lists, "minimum Bayes risk"):
         log_probs = [hypothesis.log_prob for hypothesis in entry.hypotheses] if weights == "probability" else None
         if log_probs is not None and None in log_probs:
             raise AMIError("--mbr probability needs the P- lines of fairseq-generate in the n-best file")

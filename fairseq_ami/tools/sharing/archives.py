@@ -22,7 +22,8 @@ def unpacked(path: str) -> str:
     (fairseq's own loader removes a local archive and puts the folder in its place.)
 
     Raises:
-        AMIError: the archive is damaged, or holds anything but one folder of plain files.
+        AMIError: the archive is damaged, or holds anything but one folder of plain files; or the cache cannot be
+            written.
     """
     if os.path.isdir(path):
         return path
@@ -30,8 +31,7 @@ def unpacked(path: str) -> str:
         name = hashlib.sha256(file.read()).hexdigest()[:32]
     folder = os.path.join(cache_folder(), name)
     if not os.path.isdir(folder):
-        os.makedirs(cache_folder(), exist_ok=True)
-        temporary = tempfile.mkdtemp(dir=cache_folder())
+        temporary = _new_folder(cache_folder())
         try:
             os.replace(_extract(path, temporary), folder)
         except OSError:
@@ -40,6 +40,17 @@ def unpacked(path: str) -> str:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def _new_folder(cache: str) -> str:
+    """An empty folder in the cache."""
+    try:
+        os.makedirs(cache, exist_ok=True)
+        return tempfile.mkdtemp(dir=cache)
+    except OSError as error:
+        raise AMIError(
+            f"there is no place to unpack networks: {error}. Name a folder that can be written with FAIRSEQ_AMI_CACHE"
+        ) from error
 
 
 def _extract(path: str, into: str) -> str:

@@ -4,7 +4,7 @@ import os
 import shutil
 import tarfile
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 
@@ -13,7 +13,8 @@ from fairseq_ami.errors import AMIError
 from fairseq_ami.files import whole
 from fairseq_ami.tools.formats.record import files_in, format_of, read_record
 from fairseq_ami.tools.sharing.converted import FAIRSEQ, Conversion, check_format, networks_of, write_converted
-from fairseq_ami.tools.sharing.model_card import CARD, model_card
+from fairseq_ami.tools.sharing.model_card import CARD, model_card, read_notes
+from fairseq_ami.tools.sharing.plain import in_half_precision
 from fairseq_ami.tools.sharing.states import pair_state, plain_state, set_text_processing, text_processing_of
 from fairseq_ami.tools.sharing.text_files import (
     CODES,
@@ -22,6 +23,7 @@ from fairseq_ami.tools.sharing.text_files import (
     find_dictionaries,
     warn_about_subwords,
 )
+from fairseq_ami.tools.sharing.vae_states import find_dictionary, is_text_vae, text_vae_state
 
 MODEL = "model.pt"
 ARCHIVE = ".tar.gz"
@@ -38,65 +40,97 @@ def export(
     overwrite: bool = False,
     format: str = "fairseq",
     quantization: Optional[str] = None,
+    notes: Optional[str] = None,
+    language: Optional[str] = None,
 ) -> str:
-    """Write one network of a pair, or the pair, as a file (``.pt``), ``.tar.gz`` or folder; the path.
+    """Write one network of a pair, the pair, or a text VAE, as a file (``.pt``), ``.tar.gz`` or folder; the path.
 
     Args:
-        checkpoint, out: of a pair, or an exported folder; what to write, in the form that its ending says.
-        direction: ``forward`` or ``backward``; None with *pair*.
+        checkpoint, out: of a pair or a text VAE, or an exported folder; what to write, in the form that its ending
+            says.
+        direction: ``forward`` or ``backward``; None with *pair* and of a text VAE.
         pair: write both networks and the noise network, for the interface of ``fairseq_ami.hub``.
         data: folder with the dictionaries (default: the one that the checkpoint was trained on).
         bpe_codes, tokenizer: subword-nmt codes; ``moses`` or ``space``: to go into the folder.
         overwrite: replace an earlier export.
         format: ``fairseq``, ``ctranslate2`` or ``huggingface``; the last two make a folder, and take a checkpoint of a
             single Transformer as well.
-        quantization: type of CTranslate2's weights, ``int8`` or ``float16``; None keeps float32.
+        quantization: type of the weights, ``float16``, ``bfloat16`` or for CTranslate2 ``int8``; None keeps float32.
+        notes: file in Markdown that the card ends with; None without.
+        language: of a text VAE's text, for ``moses``; None is English.
 
     Raises:
-        AMIError: *out* exists, the checkpoint is not of a pair, a file is missing or does not fit, or *format* cannot
-            hold the network.
+        AMIError: *out* exists, the checkpoint is of something else, a file is missing or does not fit, or *format*
+            cannot hold the network.
     """
     out = out.rstrip("/") or out
     checkpoint = os.path.join(checkpoint, MODEL) if os.path.isdir(checkpoint) else checkpoint
     check_format(out, format, quantization, pair)
-    if format == FAIRSEQ or pair:
-        _check_request(out, direction, pair, bool(bpe_codes or tokenizer))
+    _check_out(out, bool(bpe_codes or tokenizer or notes))
     _check_target(out, overwrite)
     if bpe_codes:
         check_codes(bpe_codes)
+    ending = read_notes(notes)
     state = read_checkpoint(checkpoint, "checkpoint to export", lazily=True)
+    if language and not (is_text_vae(state) and tokenizer):
+        raise AMIError("--language is for --tokenizer and a text VAE: a pair knows its languages")
+    if format == FAIRSEQ or pair:
+        _check_request(is_text_vae(state), direction, pair, bool(bpe_codes))
     folder = data or str(part_of(state, "task").get("data") or ".")
     if folder == ".":  # an exported checkpoint: its dictionaries lie beside it
         folder = os.path.dirname(checkpoint) or "."
     if format != FAIRSEQ:
+        if notes:
+            raise AMIError(f"--notes belongs to --format {FAIRSEQ}")
         if not (bpe_codes or tokenizer):
             bpe_codes, tokenizer = text_processing_of(state, checkpoint)
         networks = networks_of(state, checkpoint, direction, pair, folder)
         write_converted(networks, out, Conversion(format, quantization, folder, bpe_codes, tokenizer))
         return out
-    plain = pair_state(state, checkpoint) if pair else plain_state(state, str(direction), checkpoint)
-    dictionaries: List[Path] = []
-    if not out.endswith(".pt"):
-        dictionaries = find_dictionaries(plain, folder)
-        set_text_processing(plain["cfg"], CODES if bpe_codes else None, tokenizer)
+    plain, dictionaries = _plain(state, checkpoint, direction, pair, None if out.endswith(".pt") else folder)
+    if quantization:
+        plain["model"] = in_half_precision(plain["model"], quantization)
+    if dictionaries:
+        set_text_processing(plain["cfg"], CODES if bpe_codes else None, tokenizer, language or "en")
         warn_about_subwords(dictionaries, bpe_codes)
     with whole(out, parents=True) as temporary:
         if out.endswith(".pt"):
             torch.save(plain, temporary)
         else:
-            _write(plain, temporary, out, dictionaries, bpe_codes)
+            _write(plain, temporary, out, dictionaries, bpe_codes, ending)
     return out
 
 
-def _check_request(out: str, direction: Optional[str], pair: bool, text: bool) -> None:
+def _plain(
+    state: Dict[str, Any], checkpoint: str, direction: Optional[str], pair: bool, folder: Optional[str]
+) -> Tuple[Dict[str, Any], List[Path]]:
+    """What is written, and its dictionaries; none without the folder where they lie."""
+    if is_text_vae(state):
+        plain = text_vae_state(state, checkpoint)
+        return plain, find_dictionary(plain, folder) if folder else []
+    plain = pair_state(state, checkpoint) if pair else plain_state(state, str(direction), checkpoint)
+    return plain, find_dictionaries(plain, folder) if folder else []
+
+
+def _check_request(text_vae: bool, direction: Optional[str], pair: bool, codes: bool) -> None:
+    if text_vae:
+        for option, given in (("--pair", pair), ("--direction", direction), ("--bpe-codes", codes)):
+            if given:
+                raise AMIError(f"{option} is for pairs of networks, and this is a text VAE: leave it out")
+        return
     if pair and direction is not None:
         raise AMIError("--pair exports both directions: leave --direction out")
     if not pair and direction is None:
         raise AMIError("say which network to export: --direction forward or backward (or --pair for both)")
+
+
+def _check_out(out: str, text: bool) -> None:
     if out.endswith((".tgz", ".tar", ".tar.bz2", ".zip")):
         raise AMIError(f"{out}: fairseq's from_pretrained reads archives that end in {ARCHIVE}; name it so")
     if out.endswith(".pt") and text:
-        raise AMIError("--bpe-codes and --tokenizer go into a folder or archive: let OUT be one (no .pt at its end)")
+        raise AMIError(
+            "--bpe-codes, --tokenizer and --notes go into a folder or archive: let OUT be one (no .pt at its end)"
+        )
 
 
 def _check_target(out: str, overwrite: bool) -> None:
@@ -115,10 +149,12 @@ def _check_target(out: str, overwrite: bool) -> None:
 
 
 def _is_ours(name: str) -> bool:
-    return name in (MODEL, CODES, CARD) or (name.startswith("dict.") and name.endswith(".txt"))
+    return name in (MODEL, CODES, CARD) or (name.startswith("dict") and name.endswith(".txt"))
 
 
-def _write(plain: Dict[str, Any], temporary: str, out: str, dictionaries: List[Path], codes: Optional[str]) -> None:
+def _write(
+    plain: Dict[str, Any], temporary: str, out: str, dictionaries: List[Path], codes: Optional[str], notes: str
+) -> None:
     """The folder at *temporary*; or, for an archive, beside it and then packed."""
     archive = out.endswith(ARCHIVE)
     folder = temporary + ".d" if archive else temporary
@@ -127,7 +163,7 @@ def _write(plain: Dict[str, Any], temporary: str, out: str, dictionaries: List[P
         torch.save(plain, os.path.join(folder, MODEL))
         copy_text_files(folder, dictionaries, codes)
         name = os.path.basename(out)[: -len(ARCHIVE)] if archive else os.path.basename(out)
-        Path(folder, CARD).write_text(model_card(plain, name), encoding="utf-8")
+        Path(folder, CARD).write_text(model_card(plain, name) + notes, encoding="utf-8")
         if archive:
             with tarfile.open(temporary, "w:gz", compresslevel=6) as tar:
                 tar.add(folder, arcname=name, filter=_anonymous)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Optional
 
-from fairseq_ami.choices import DIRECTIONS, EXPORT_FORMATS
+from fairseq_ami.choices import DIRECTIONS, EXPORT_FORMATS, QUANTIZATIONS
 from fairseq_ami.errors import AMIError
 from fairseq_ami.files import whole
 from fairseq_ami.tools.formats import ctranslate2_writer, huggingface_writer
@@ -17,6 +17,7 @@ from fairseq_ami.tools.sharing.states import is_pair, plain_state, set_text_proc
 from fairseq_ami.tools.sharing.text_files import CODES, copy_text_files, find_dictionaries, warn_about_subwords
 
 FAIRSEQ = EXPORT_FORMATS[0]
+_TYPES = {FAIRSEQ: QUANTIZATIONS[1:], ctranslate2_writer.NAME: QUANTIZATIONS[:2]}
 _PACKAGES = {ctranslate2_writer.NAME: "ctranslate2", huggingface_writer.NAME: "transformers"}
 _FILES = (".pt", ".tar.gz", ".tgz", ".tar", ".tar.bz2", ".zip")
 
@@ -47,8 +48,10 @@ def check_format(out: str, format: str, quantization: Optional[str], pair: bool)
     Raises:
         AMIError: options that do not fit *format*, or a package that is missing.
     """
-    if format != ctranslate2_writer.NAME and quantization:
-        raise AMIError(f"--quantization belongs to --format {ctranslate2_writer.NAME}")
+    if quantization:
+        takers = [name for name, types in _TYPES.items() if quantization in types]
+        if format not in takers:
+            raise AMIError(f"--quantization {quantization} belongs to --format {' or '.join(takers)}")
     if format == FAIRSEQ:
         return
     if out.endswith(_FILES):

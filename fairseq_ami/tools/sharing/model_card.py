@@ -1,9 +1,12 @@
 """The page that goes with an exported model."""
 
-from typing import Any, Dict, List, Sequence
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
 
+from fairseq_ami.errors import AMIError
 from fairseq_ami.tools.formats import ctranslate2_writer, huggingface_writer
 from fairseq_ami.tools.formats.record import Record
+from fairseq_ami.tools.sharing.vae_states import TASK
 
 CARD = "model_card.md"
 _STOCK = {
@@ -19,6 +22,8 @@ def model_card(state: Dict[str, Any], name: str) -> str:
         state: the exported checkpoint.
         name: of the folder.
     """
+    if state["cfg"]["task"]["_name"] == TASK:
+        return _vae_card(state, name)
     cfg = state["cfg"]
     source, target = cfg["task"]["source_lang"], cfg["task"]["target_lang"]
     arch = cfg["model"]["_name"]
@@ -28,9 +33,7 @@ def model_card(state: Dict[str, Any], name: str) -> str:
         f"# {name}: {source} {arrow} {target}",
         "",
         f"- architecture: `{arch}`" + (" (both directions and latent noise)" if paired else " of stock fairseq"),
-        f"- parameters: {_count(state['model']):,}",
-        f"- updates: {state['optimizer_history'][-1]['num_updates']:,}",
-        f"- input: {_input(cfg)}",
+        *_facts(state),
         "",
         "```python",
         *(_pair_usage(name) if paired else _plain_usage(arch, name)),
@@ -38,6 +41,48 @@ def model_card(state: Dict[str, Any], name: str) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _vae_card(state: Dict[str, Any], name: str) -> str:
+    lines = [
+        f"# {name}: sentences from a latent variable",
+        "",
+        f"- architecture: `{state['cfg']['model']['_name']}`",
+        *_facts(state),
+        "",
+        "```python",
+        "from fairseq_ami.hub import text_vae",
+        "",
+        f'model = text_vae("./{name}")',
+        'print(model.interpolate("one sentence", "another one", steps=5))',
+        "print(model.sample(5))",
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def read_notes(path: Optional[str]) -> str:
+    """What the file *path* adds to a card; nothing without one.
+
+    Raises:
+        AMIError: it cannot be read.
+    """
+    if path is None:
+        return ""
+    try:
+        return "\n" + Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AMIError(f"--notes: {path} cannot be read ({error})") from error
+
+
+def _facts(state: Dict[str, Any]) -> List[str]:
+    types = {str(tensor.dtype).split(".")[-1] for tensor in state["model"].values() if tensor.is_floating_point()}
+    return [
+        f"- parameters: {_count(state['model']):,}, stored as {' and '.join(sorted(types))}",
+        f"- updates: {state['optimizer_history'][-1]['num_updates']:,}",
+        f"- input: {_input(state['cfg'])}",
+    ]
 
 
 def _count(weights: Dict[str, Any]) -> int:

@@ -1,7 +1,8 @@
 """Networks to try at once: their names, where their archives lie, and how a whole archive is known.
 
-``register.json`` holds one entry a name: ``file`` (beside the register) or ``url``, ``size`` in bytes, ``sha256``, and
-``card`` with one sentence about it. The archives are those of ``fairseq-ami export``.
+``register.json`` holds one entry per name. ``file`` is a place below the folder of the register, or else there is a
+``url``. ``size`` is in bytes, and ``card`` is one sentence about the network. The archives are those of
+``fairseq-ami export``.
 """
 
 import hashlib
@@ -31,7 +32,7 @@ class Registered:
         sha256: of the archive, in hexadecimal digits.
         card: one sentence about it.
         url: where it is fetched from; None for a file of the package.
-        file: its name beside the register; None for a URL.
+        file: its place below the folder of the register; None for a URL.
     """
 
     name: str
@@ -75,7 +76,7 @@ def located(model: str) -> str:
         raise AMIError(f"there is no model {model}{known}")
     entry = networks[model]
     if entry.file is not None:
-        path = str(REGISTER.with_name(entry.file))
+        path = str(REGISTER.parent / entry.file)
         _check(entry, path, path)
         return path
     path = os.path.join(cache_folder(), f"{entry.name}.tar.gz")

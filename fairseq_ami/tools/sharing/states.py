@@ -11,25 +11,19 @@ from dataclasses import fields
 from typing import Any, Dict, Optional, Type
 
 from fairseq.data.data_utils import infer_language_pair
-from fairseq.dataclass.configs import FairseqConfig
 from fairseq.models import ARCH_CONFIG_REGISTRY, MODEL_REGISTRY, BaseFairseqModel, FairseqEncoderDecoderModel
 from fairseq.models.transformer import transformer_legacy
 from fairseq.tasks.translation import TranslationConfig
-from omegaconf import OmegaConf
-from torch import Tensor
 
 from fairseq_ami.checkpoints import architecture, languages_of, model_class, part_of
 from fairseq_ami.choices import TOKENIZERS
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.pair_settings import mirrored
 from fairseq_ami.models.paired import DIRECTIONS, PairedModel
-from fairseq_ami.version import __version__
+from fairseq_ami.tools.sharing.plain import default_sections, plain_checkpoint
 
 logger = logging.getLogger(__name__)
 
-# the sections of fairseq's configuration that a loaded checkpoint is asked for
-SECTIONS = ("common", "common_eval", "dataset", "distributed_training", "generation", "interactive")
-HUB_MAX_TOKENS = 4096  # a batch of the hub interface
 PAIR_SETTINGS = (
     "network_settings", "no_backward_network", "no_latent_noise", "noise_scale", "noise_hidden_dim", "infomax_dim",
 )  # fmt: skip
@@ -89,7 +83,7 @@ def plain_state(state: Dict[str, Any], direction: str, path: str) -> Dict[str, A
     cfg["criterion"] = {"_name": "cross_entropy", "sentence_avg": False}  # what fairseq-validate reports
     if any(key.startswith("latent_noise.") for key in state["model"]):
         logger.info("the latent-noise network is left out: the plain network translates without noise")
-    return _checkpoint(state, cfg, weights)
+    return plain_checkpoint(state, cfg, weights)
 
 
 def is_pair(state: Dict[str, Any]) -> bool:
@@ -123,7 +117,7 @@ def stock_state(state: Dict[str, Any], data: Optional[str], path: str) -> Dict[s
     cfg["model"] = {**settings, "_name": name, "arch": name}
     cfg["task"]["_name"] = "translation"
     cfg["criterion"] = {"_name": "cross_entropy", "sentence_avg": False}
-    return _checkpoint(state, cfg, weights)
+    return plain_checkpoint(state, cfg, weights)
 
 
 def check_translates(state: Dict[str, Any], path: str) -> None:
@@ -178,7 +172,7 @@ def pair_state(state: Dict[str, Any], path: str) -> Dict[str, Any]:
     cfg["model"] = model
     cfg["task"].update(_name=part_of(state, "task").get("_name", "ami_translation"), seed=cfg["common"]["seed"])
     cfg["criterion"] = part_of(state, "criterion")
-    return _checkpoint(state, cfg, dict(state["model"]))
+    return plain_checkpoint(state, cfg, dict(state["model"]))
 
 
 def registered_name(cls: Type[BaseFairseqModel]) -> str:
@@ -215,12 +209,7 @@ def _exchanged(state: Dict[str, Any], direction: str) -> bool:
 
 def _configuration(state: Dict[str, Any], between: "tuple[str, str]", exchanged: bool = False) -> Dict[str, Any]:
     """fairseq's defaults, and the settings of the translation task between two languages."""
-    structure = OmegaConf.structured(FairseqConfig())
-    defaults: Any = OmegaConf.to_container(structure, resolve=True, enum_to_str=True)
-    cfg = {name: defaults[name] for name in SECTIONS}
-    cfg["common"]["seed"] = part_of(state, "common").get("seed", 1)
-    cfg["dataset"]["max_tokens"] = HUB_MAX_TOKENS
-    cfg["distributed_training"].update(distributed_world_size=1, distributed_num_procs=1)
+    cfg = default_sections(state)
     stored = part_of(state, "task")
     names = {field.name for field in fields(TranslationConfig)} - {"_name"}
     task = {name: stored[name] for name in names if name in stored}
@@ -234,40 +223,19 @@ def _configuration(state: Dict[str, Any], between: "tuple[str, str]", exchanged:
     return cfg
 
 
-def _checkpoint(state: Dict[str, Any], cfg: Dict[str, Any], weights: Dict[str, Tensor]) -> Dict[str, Any]:
-    history = state.get("optimizer_history") or [{}]
-    return {
-        "args": None,
-        "cfg": cfg,
-        "model": weights,
-        "criterion": None,
-        "optimizer_history": [
-            {
-                "criterion_name": "",
-                "optimizer_name": "",
-                "lr_scheduler_state": {},
-                "num_updates": int(history[-1].get("num_updates", 0)),
-            }
-        ],
-        "task_state": {},
-        "extra_state": {
-            "train_iterator": {"epoch": 1, "iterations_in_epoch": 0},
-            "written_by": f"fairseq_ami {__version__}",
-        },
-        "last_optimizer_state": None,
-    }
-
-
 # ---------------------------------------------------------------------- text processing
 
 
-def set_text_processing(cfg: Dict[str, Any], bpe_codes: Optional[str], tokenizer: Optional[str]) -> None:
+def set_text_processing(
+    cfg: Dict[str, Any], bpe_codes: Optional[str], tokenizer: Optional[str], language: str = "en"
+) -> None:
     """Record how raw text becomes the symbols of the dictionary; the codes lie beside the checkpoint.
 
     Args:
         cfg: configuration of a checkpoint to write, changed in place.
         bpe_codes: name of the subword-nmt codes in the folder, or None.
         tokenizer: ``moses``, ``space`` or None.
+        language: of a task that names none.
     """
     if bpe_codes:
         cfg["bpe"] = {"_name": "subword_nmt", "bpe_codes": os.path.basename(bpe_codes), "bpe_separator": "@@"}
@@ -275,8 +243,8 @@ def set_text_processing(cfg: Dict[str, Any], bpe_codes: Optional[str], tokenizer
         task = cfg["task"]
         cfg["tokenizer"] = {
             "_name": "moses",
-            "source_lang": task["source_lang"],
-            "target_lang": task["target_lang"],
+            "source_lang": task.get("source_lang", language),
+            "target_lang": task.get("target_lang", language),
             "moses_no_dash_splits": False,
             "moses_no_escape": False,
         }

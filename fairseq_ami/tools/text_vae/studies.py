@@ -1,7 +1,7 @@
 """Text from a text VAE: from its prior, from posteriors, between sentences, near sentences (VAE-MINE 5.5, 5.6)."""
 
 from dataclasses import dataclass
-from typing import Any, Dict, Iterable, List, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -29,6 +29,8 @@ class LatentStudies:
         method, options, max_len, batch_size: as for :func:`fairseq_ami.generation.latent_decoding.generate`.
         max_tokens: sentences x longest sentence that go through the encoder at a time.
         progress: called with batches and what is being done, returns the batches; for a progress bar.
+        reads: makes words separated by blanks of a given sentence.
+        writes: makes what is returned of words separated by blanks.
     """
 
     model: TextVAE
@@ -39,6 +41,8 @@ class LatentStudies:
     batch_size: int = 1024
     max_tokens: int = 16_000
     progress: Progress = lambda items, what: items
+    reads: Callable[[str], str] = str
+    writes: Callable[[str], str] = str
 
     def prior(self, count: int) -> List[str]:
         """Sentences for z from the prior (table 5); the first ones do not depend on how many there are."""
@@ -57,7 +61,7 @@ class LatentStudies:
         Raises:
             AMIError: lines that the model cannot read, or a model without posterior.
         """
-        posterior, ids = self._posteriors_of(lines, where), torch.arange(len(lines))
+        posterior, ids = self.posteriors_of(lines, where), torch.arange(len(lines))
         means = self._decode(posterior.mean, ids, 1, Stream.RECONSTRUCTED_WORDS)
         keys = stream_keys(self.seed, 0, Stream.EVAL_POSTERIOR, ids, samples)
         rows = ids.repeat_interleave(samples)
@@ -75,7 +79,7 @@ class LatentStudies:
         Raises:
             AMIError: as for :meth:`reconstruct`.
         """
-        means = self._posteriors_of([text for pair in pairs for text in pair], where).mean.view(len(pairs), 2, -1)
+        means = self.posteriors_of([text for pair in pairs for text in pair], where).mean.view(len(pairs), 2, -1)
         weights = torch.linspace(0, 1, steps).tolist()
         found = []
         for number, (first, last) in enumerate(pairs):
@@ -95,7 +99,7 @@ class LatentStudies:
             AMIError: as for :meth:`reconstruct`, or a split with sentences that are too long.
         """
         self._check_posterior()
-        queries = read_sentences(lines, self.model.dictionary, self.model.max_positions(), where)
+        queries = self._read(lines, where)
         check_lengths(self.model, split, max(self.max_tokens, self.model.max_positions()))
 
         def same(query: int) -> Iterable[int]:
@@ -122,9 +126,14 @@ class LatentStudies:
         if self.model.encoder is None:
             raise AMIError("a language model has no latent variable: it can only generate, from no z at all")
 
-    def _posteriors_of(self, lines: Sequence[str], where: str) -> DiagonalGaussian:
+    def posteriors_of(self, lines: Sequence[str], where: str) -> DiagonalGaussian:
+        """q(z|x) of each line; arguments and errors are those of :meth:`reconstruct`."""
         self._check_posterior()
-        return self._posteriors(read_sentences(lines, self.model.dictionary, self.model.max_positions(), where))
+        return self._posteriors(self._read(lines, where))
+
+    def _read(self, lines: Sequence[str], where: str) -> SentenceDataset:
+        words = [self.reads(line) for line in lines]
+        return read_sentences(words, self.model.dictionary, self.model.max_positions(), where)
 
     def _posteriors(self, dataset: SentenceDataset) -> DiagonalGaussian:
         return posteriors(self.model, dataset, self.max_tokens, self.progress)
@@ -135,4 +144,4 @@ class LatentStudies:
         return [self._string(tokens) for tokens in found]
 
     def _string(self, tokens: Tensor) -> str:
-        return self.model.dictionary.string(tokens.tolist())
+        return self.writes(self.model.dictionary.string(tokens.tolist()))

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from types import SimpleNamespace
 
 import pytest
 from fairseq.distributed import utils as distributed_utils
@@ -36,6 +37,7 @@ class Writer:
 def writers(monkeypatch):
     found = {}
     monkeypatch.setattr(progress_bar, "_tensorboard_writers", found)
+    monkeypatch.setattr(progress_bar, "wandb", None)
     return found
 
 
@@ -100,6 +102,24 @@ def test_without_tensorboard_little_is_kept(tmp_path):
     log = SampleLog(1, str(tmp_path))
     play(log, range(0, 400, 4))
     assert len(log._texts) < 50
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_weights_and_biases(tmp_path, monkeypatch, running):
+    """A page per showing, at its update, with nothing that a browser would take for a tag; only where a run is on."""
+    shown = []
+    package = SimpleNamespace(run=object() if running else None, Html=lambda text: ("page", text))
+    package.log = lambda what, step: shown.append((what, step))
+    monkeypatch.setattr(progress_bar, "wandb", package)
+    log = SampleLog(4, str(tmp_path))
+    rows = log.collect(0)
+    rows.append({**ROW, "source": "a <unk> & more"})
+    log.flush("noise")
+    play(log, range(1, 6))
+    assert [(list(what), step) for what, step in shown] == running * [(["samples_noise"], 0), (["samples_noise"], 4)]
+    if running:
+        kind, text = shown[0][0]["samples_noise"]
+        assert kind == "page" and text.startswith("<pre>source     a &lt;unk&gt; &amp; more\nreference  das Haus\n")
 
 
 @pytest.mark.parametrize("stopped", [2, 5, 8, 9, 13])

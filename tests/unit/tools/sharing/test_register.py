@@ -11,6 +11,7 @@ import pytest
 from fairseq_ami import hub
 from fairseq_ami.errors import AMIError
 from fairseq_ami.tools.sharing import register
+from fairseq_ami.tools.sharing.archives import unpacked
 from fairseq_ami.tools.sharing.bundle import export
 
 
@@ -89,6 +90,21 @@ def test_a_file_of_the_package_is_checked_too(archive, enter, tmp_path):
     (tmp_path / "own.tar.gz").write_bytes(b"half")
     with pytest.raises(AMIError, match="it has 4 bytes"):
         register.located("net")
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(archive, tmp_path, monkeypatch):
+    (tmp_path / "taken").write_text("a file where the folder should be")
+    monkeypatch.setenv("FAIRSEQ_AMI_CACHE", str(tmp_path / "taken"))
+    with pytest.raises(AMIError, match="no place to unpack networks: .*taken.*FAIRSEQ_AMI_CACHE") as stop:
+        unpacked(str(archive))
+    assert "\n" not in str(stop.value)
+
+
+def test_a_place_below_the_register(archive, enter, tmp_path):
+    (tmp_path / "networks").mkdir()
+    (tmp_path / "networks" / "own.tar.gz").write_bytes(archive.read_bytes())
+    enter(archive, url=None, file="networks/own.tar.gz")
+    assert register.located("net") == str(tmp_path / "networks" / "own.tar.gz")
 
 
 def test_an_existing_path_goes_before_a_name(archive, enter, tmp_path, monkeypatch):
