@@ -4,7 +4,7 @@ Networks only: no loss is computed here.
 """
 
 import logging
-from typing import Any, Collection, Dict, List, Optional, Tuple, Type
+from typing import Any, Collection, Dict, List, Mapping, Optional, Tuple, Type
 
 from fairseq.models import BaseFairseqModel, FairseqDecoder, FairseqEncoder
 from fairseq.tasks import FairseqTask
@@ -68,6 +68,10 @@ class PairedModel(BaseFairseqModel):
         self.infomax = infomax
         self.direction = direction
         self.mirrored = mirrored
+        self.tag_players()
+
+    def tag_players(self) -> None:
+        """Note on each parameter whose it is, and whether it stays as it is."""
         for player, network in self.player_networks().items():
             for parameter in network.parameters():
                 setattr(parameter, "param_group", player)  # where fairseq looks for it
@@ -104,6 +108,11 @@ class PairedModel(BaseFairseqModel):
             noise = LatentNoise(dim, args.noise_hidden_dim or dim, args.noise_scale)
         critic = networks.get("backward")
         return cls(networks["forward"], critic, noise, direction, cls._infomax(args, critic), cls._mirrored(args))
+
+    @classmethod
+    def network_of(cls, settings: Mapping[str, Any]) -> Type[Network]:
+        """The class of the networks of a pair, from the pair's own settings."""
+        return cls.network_class
 
     @staticmethod
     def _mirrored(args: Arguments) -> bool:
