@@ -16,7 +16,7 @@ from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.policy import Policy
 from fairseq_ami.generation.rollout import SamplerSettings, roll_out, sample_sums
 from fairseq_ami.models.dialog_gan import DialogGAN
-from fairseq_ami.modules import dropout_off
+from fairseq_ami.modules import dropout_off, unwrapped
 from fairseq_ami.objectives import discriminator_loss, policy_loss
 from fairseq_ami.random_streams import VALIDATION_UPDATE, Stream, stream_keys, uniform
 from fairseq_ami.types import Batch, Log
@@ -70,7 +70,7 @@ class DialogGANLoss(FairseqCriterion):
         Raises:
             AMIError: with what to pass.
         """
-        if not isinstance(model, DialogGAN):
+        if not isinstance(unwrapped(model, DialogGAN), DialogGAN):
             raise AMIError("--criterion dialog_gan trains --arch dialog_gan")
 
     def movers(self, phase: str) -> FrozenSet[str]:
