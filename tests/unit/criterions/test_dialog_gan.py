@@ -15,7 +15,7 @@ from fairseq_ami.generation.rollout import Rollout, roll_out
 from fairseq_ami.generation.sampler import Samples
 from fairseq_ami.objectives import policy_loss
 
-COPIES, UPDATES = 60, 12
+COPIES, UPDATES = 150, 12
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_rewards_of_steps_give_the_gradient_of_the_expected_judgement(model):
 def test_the_sampled_gradient_is_unbiased(task, model, rewards, baseline):
     """Whatever the words earn and whatever b(x) is subtracted."""
     with torch.no_grad():
-        model.baseline.weight.normal_()
+        model.baseline.weight.normal_(std=0.1)
     want = exact_gradient(model, "generator", sum(one.loss() for one in exact_games(model)))
     assert_unbiased(sampled(task, model, mean=0.4, step_rewards=rewards, baseline=baseline), want)
 
