@@ -16,9 +16,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--embed-dim", type=positive, default=DEFAULTS.embed_dim, help=f"size of the evaluator's word vectors {default}"
     )
-    parser.add_argument("--hidden", type=positive, default=DEFAULTS.hidden, help=f"units of its GRUs {default}")
-    parser.add_argument("--dropout", type=dropout, default=DEFAULTS.dropout, help=f"its dropout {default}")
-    epochs = f"epochs of its training; a tenth of the training half chooses the best one {default}"
+    parser.add_argument(
+        "--hidden", type=positive, default=DEFAULTS.hidden, help=f"units of the evaluator's GRUs {default}"
+    )
+    parser.add_argument("--dropout", type=dropout, default=DEFAULTS.dropout, help=f"dropout of the evaluator {default}")
+    epochs = f"epochs of an evaluator's training; a tenth of the training half chooses the best one {default}"
     parser.add_argument("--epochs", type=positive, default=DEFAULTS.epochs, help=epochs)
     parser.add_argument(
         "--batch-size", type=positive, default=DEFAULTS.batch_size, help=f"examples per update {default}"

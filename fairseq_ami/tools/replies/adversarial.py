@@ -75,7 +75,7 @@ def evaluate(
     """
     if len(histories) < LEAST:
         raise AMIError(
-            f"{len(histories)} histories are too few: half of them is learnt from, half is judged. Give at least {LEAST}"
+            f"{len(histories)} histories are too few: half is learnt from, half is judged. Give at least {LEAST}"
         )
     turns = [tuple(history) for history in histories]
     halves = split_in_half(len(turns), settings.seed)

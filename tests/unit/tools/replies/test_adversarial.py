@@ -126,7 +126,7 @@ def files(tmp_path):
 
 
 def argv(files, *more):
-    flags = "--embed-dim 8 --hidden 8 --epochs 15 --batch-size 16 --lr 0.02 --dropout 0 --min-count 1 --cpu".split()
+    flags = "--embed-dim 8 --hidden 8 --epochs 10 --batch-size 32 --lr 0.05 --dropout 0 --min-count 1 --cpu".split()
     texts = [f"--{name}={files / name}" for name in ("histories", "references")]
     return ["adversarial-eval", *texts, "--separator", "<sep>", *flags, *more]
 
