@@ -13,7 +13,7 @@ from fairseq_ami.modules import dropout_off
 from fairseq_ami.random_streams import Stream, derived_keys, stream_keys
 from fairseq_ami.types import Batch
 
-ROWS = 2048  # completions that are drawn at a time: each holds what a decoder keeps of its source
+ROWS = 1024  # completions that are drawn at a time: each holds what a decoder keeps of its source
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,6 @@ class DialogGANTask(PhasedTask, DialogueTask):
         super().__init__(cfg, src_dict, tgt_dict)
         self.schedule: Optional[PhaseSchedule] = None
         self._to_check: Tuple[str, ...] = ()
-        self._resumed_rewards: Optional[str] = None
 
     # ------------------------------------------------------------------ building
 

@@ -77,13 +77,14 @@ def train_and_judge(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
         judge = DialogDiscriminator(dictionary, settings.embed_dim, settings.hidden, settings.dropout).to(device)
+        encoded = [_encoded(dictionary, example) for example in training]
         order = torch.randperm(len(training)).tolist()
         kept = max(1, len(training) // KEPT_BACK)
-        choosing, learning = ([training[at] for at in part] for part in (order[:kept], order[kept:]))
-        _train(judge, dictionary, learning, choosing, settings, progress, title)
+        choosing, learning = ([encoded[at] for at in part] for part in (order[:kept], order[kept:]))
+        _train(judge, learning, choosing, settings, progress, title)
     judge.eval()
     right = right_positive = 0
-    for batch in _batches(dictionary, testing, settings.batch_size, device):
+    for batch in _batches(judge, [_encoded(dictionary, example) for example in testing], settings.batch_size):
         correct = _logits(judge, batch).gt(0).eq(batch[2].bool())
         right += int(correct.sum())
         right_positive += int((correct & batch[2].bool()).sum())
@@ -102,17 +103,26 @@ def words_of(examples: Sequence[Example], min_count: int) -> Dictionary:
     return dictionary
 
 
+Encoded = Tuple[Tensor, Tensor, float]  # history, reply, label
+Batch = Tuple[Tensor, Tensor, Tensor]  # of several
+
+
+def _encoded(dictionary: Dictionary, example: Example) -> Encoded:
+    history, reply = (
+        dictionary.encode_line(text, add_if_not_exist=False).long() for text in (joined(example.history), example.reply)
+    )
+    return history, reply, float(example.positive)
+
+
 def _train(
     judge: DialogDiscriminator,
-    dictionary: Dictionary,
-    learning: Sequence[Example],
-    choosing: Sequence[Example],
+    learning: Sequence[Encoded],
+    choosing: Sequence[Encoded],
     settings: EvaluatorSettings,
     progress: Progress,
     title: str,
 ) -> None:
     """Leave in *judge* the weights of the epoch with the least loss on *choosing*."""
-    device = judge.out.weight.device
     optimizer = torch.optim.Adam(judge.parameters(), settings.lr)
     best, weights = float("inf"), copy.deepcopy(judge.state_dict())
     starts = [*range(0, len(learning), settings.batch_size)] * settings.epochs
@@ -120,36 +130,32 @@ def _train(
     for start in progress(starts, title):
         if start == 0:
             order = torch.randperm(len(learning)).tolist()
-        some = [learning[at] for at in order[start : start + settings.batch_size]]
-        judge.train()
-        for batch in _batches(dictionary, some, settings.batch_size, device):
-            optimizer.zero_grad()
-            _loss(judge, batch).backward()
-            torch.nn.utils.clip_grad_norm_(judge.parameters(), CLIP_NORM)
-            optimizer.step()
-        if start + settings.batch_size >= len(learning):
+            judge.train()
+        optimizer.zero_grad()
+        _loss(judge, _batch(judge, [learning[at] for at in order[start : start + settings.batch_size]])).backward()
+        torch.nn.utils.clip_grad_norm_(judge.parameters(), CLIP_NORM)
+        optimizer.step()
+        if start + settings.batch_size >= len(learning):  # the end of an epoch
             judge.eval()
             with torch.no_grad():
-                parts = _batches(dictionary, choosing, settings.batch_size, device)
+                parts = _batches(judge, choosing, settings.batch_size)
                 loss = sum(float(_loss(judge, batch)) * len(batch[2]) for batch in parts)
             if loss < best:
                 best, weights = loss, copy.deepcopy(judge.state_dict())
     judge.load_state_dict(weights)
 
 
-Batch = Tuple[Tensor, Tensor, Tensor]  # histories, replies, labels
-
-
-def _batches(dictionary: Dictionary, examples: Sequence[Example], size: int, device: torch.device) -> Iterator[Batch]:
+def _batches(judge: DialogDiscriminator, examples: Sequence[Encoded], size: int) -> Iterator[Batch]:
     for start in range(0, len(examples), size):
-        some = examples[start : start + size]
-        histories, replies = (
-            [dictionary.encode_line(text, add_if_not_exist=False).long() for text in texts]
-            for texts in ([joined(one.history) for one in some], [one.reply for one in some])
-        )
-        labels = torch.tensor([float(one.positive) for one in some])
-        pad = dictionary.pad()
-        yield collate_tokens(histories, pad).to(device), collate_tokens(replies, pad).to(device), labels.to(device)
+        yield _batch(judge, examples[start : start + size])
+
+
+def _batch(judge: DialogDiscriminator, examples: Sequence[Encoded]) -> Batch:
+    histories, replies, labels = zip(*examples)
+    device = judge.out.weight.device
+    parts = (collate_tokens(histories, judge.pad), collate_tokens(replies, judge.pad), torch.tensor(labels))
+    found = [part.to(device) for part in parts]
+    return found[0], found[1], found[2]
 
 
 def _logits(judge: DialogDiscriminator, batch: Batch) -> Tensor:

@@ -113,7 +113,7 @@ def test_success_and_reliability_error():
 def files(tmp_path):
     """Human replies repeat the history's word; one system does so as well, the other speaks another language."""
     rng = random.Random(1)
-    rows = [rng.choice("abcdef") for _ in range(240)]
+    rows = [rng.choice("abcd") for _ in range(200)]
     texts = {
         "histories": [f"hello <sep> {word}" for word in rows],
         "references": [f"{word} {word}" for word in rows],
@@ -126,7 +126,7 @@ def files(tmp_path):
 
 
 def argv(files, *more):
-    flags = "--embed-dim 8 --hidden 8 --epochs 10 --batch-size 32 --lr 0.05 --dropout 0 --min-count 1 --cpu".split()
+    flags = "--embed-dim 12 --hidden 12 --epochs 10 --batch-size 16 --lr 0.05 --dropout 0 --min-count 1 --cpu".split()
     texts = [f"--{name}={files / name}" for name in ("histories", "references")]
     return ["adversarial-eval", *texts, "--separator", "<sep>", *flags, *more]
 
@@ -140,17 +140,17 @@ def test_the_verb(files, capsys):
     found = json.loads(out.read_text())
     alike, foreign = found["systems"]["alike"], found["systems"]["foreign"]
     assert foreign["adversarial_success"] == 0.0 and "foreign: adversarial success 0.000 +- 0.000" in told
-    assert abs(alike["adversarial_success"] - 0.5) <= 3 * math.sqrt(0.25 / 240)
+    assert abs(alike["adversarial_success"] - 0.5) <= 3 * math.sqrt(0.25 / 200)
     checks = alike["checks"]
     for name in ("human_against_human", "machine_against_machine"):
-        assert abs(checks[name]["success"] - 0.5) <= 3 * math.sqrt(0.25 / 120)
-        assert checks[name]["positive_examples"] + checks[name]["negative_examples"] == 120
-    for name in ("human_against_random", "machine_against_random"):  # one in six random replies is right by chance
-        assert checks[name]["success"] < 0.25 and checks[name]["perfect_success"] == 0
+        assert abs(checks[name]["success"] - 0.5) <= 3 * math.sqrt(0.25 / 100)
+        assert checks[name]["positive_examples"] + checks[name]["negative_examples"] == 100
+    for name in ("human_against_random", "machine_against_random"):  # one in four random replies is right by chance
+        assert checks[name]["success"] < 0.35 and checks[name]["perfect_success"] == 0
     errors = [abs(each["success"] - each["perfect_success"]) for each in checks.values()]
     assert alike["reliability_error"] == pytest.approx(sum(errors) / 4)
     assert checks["human_against_human"] == foreign["checks"]["human_against_human"]
-    assert found["settings"]["hidden"] == 8 and found["version"]
+    assert found["settings"]["hidden"] == 12 and found["version"]
 
 
 def test_mistakes(files, capsys, monkeypatch):
