@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Callable, Dict, FrozenSet, List, Optional, Protocol, Tuple
 
 import torch
+import torch.nn.functional as F
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.data import Dictionary
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from fairseq_ami.criterions.dialog_gan_rewards import baselines, step_rewards
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.policy import Policy
 from fairseq_ami.generation.rollout import SamplerSettings, roll_out, sample_sums
+from fairseq_ami.generation.searched import searched
 from fairseq_ami.models.dialog_gan import DialogGAN
 from fairseq_ami.modules import dropout_off, unwrapped
 from fairseq_ami.objectives import discriminator_loss, policy_loss
@@ -49,11 +51,10 @@ class DialogGANLoss(FairseqCriterion):
         super().__init__(task)
         self.cfg = cfg
         check_settings(cfg)
-        symbols = task.target_dictionary
+        self.symbols = symbols = task.target_dictionary
+        self.never_written = (symbols.bos(), *task.separators)
         self.pad, self.eos = symbols.pad(), symbols.eos()
-        policy = Policy(
-            (symbols.pad(), symbols.bos(), *task.separators), cfg.sample_temperature, cfg.sample_topk, cfg.sample_topp
-        )
+        policy = Policy((symbols.pad(), *self.never_written), cfg.sample_temperature, cfg.sample_topk, cfg.sample_topp)
         self.sampling = SamplerSettings(
             policy, "ancestral", cfg.num_samples, cfg.sample_max_len_a, cfg.sample_max_len_b, cfg.seed,
             self.pad, self.eos,
@@ -108,7 +109,8 @@ class DialogGANLoss(FairseqCriterion):
     def _judged(self, model: DialogGAN, batch: Batch, sampling: SamplerSettings, update: int, log: Log) -> Tensor:
         with torch.no_grad():
             rollout = roll_out(model, batch, sampling, update, noise=False, score=False)
-        k, human, machine = sampling.num_samples, batch["target"], rollout.samples.tokens
+        k, human = sampling.num_samples, batch["target"]
+        machine = self._some_searched(model, batch, rollout.samples.tokens, update)
         if str(self.cfg.step_rewards) == "prefix":
             keys = stream_keys(self.cfg.seed, update, Stream.PREFIX, batch["id"], k + 1).view(-1, k + 1)
             human, machine = self._prefix(human, keys[:, 0]), self._prefix(machine, keys[:, 1:].flatten())
@@ -124,6 +126,20 @@ class DialogGANLoss(FairseqCriterion):
             **sample_sums(rollout, batch, sampling),
         )
         return loss
+
+    def _some_searched(self, model: DialogGAN, batch: Batch, machine: Tensor, update: int) -> Tensor:
+        """Replies of which those to a random ``--beam-share`` of the histories are those of beam search."""
+        if not self.cfg.beam_share:
+            return machine
+        keys = stream_keys(self.cfg.seed, update, Stream.SEARCHED, batch["id"], 1)
+        rows = (uniform(keys, 1).squeeze(1) < self.cfg.beam_share).nonzero().squeeze(1)
+        if len(rows) == 0:
+            return machine
+        found = searched(model, batch, rows, self.symbols, self.never_written, self.sampling)
+        k, width = len(machine) // len(batch["id"]), max(machine.size(1), found.size(1))
+        machine = F.pad(machine, (0, width - machine.size(1)), value=self.pad).view(-1, k, width)
+        machine[rows] = F.pad(found, (0, width - found.size(1)), value=self.pad).unsqueeze(1)
+        return machine.flatten(0, 1)
 
     def _prefix(self, replies: Tensor, keys: Tensor) -> Tensor:
         """A prefix of each reply, of a length drawn uniformly from 1 to its whole length."""

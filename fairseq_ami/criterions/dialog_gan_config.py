@@ -22,6 +22,13 @@ class DialogGANLossConfig(FairseqDataclass):
         },
     )
     completions: int = field(default=5, metadata={"help": "completions of each prefix of --step-rewards monte-carlo"})
+    beam_share: float = field(
+        default=0.0,
+        metadata={
+            "help": "share of the histories to which the discriminator sees the reply of beam search, in the place of "
+            "samples (Li et al. 2017, in its pretraining: 0.5)"
+        },
+    )
     num_samples: int = field(default=2, metadata={"help": "replies drawn per history (Li et al. 2017: 1)"})
     baseline: ChoiceEnum(BASELINES) = field(
         default="leave-one-out",
@@ -69,6 +76,8 @@ def check_settings(cfg: DialogGANLossConfig) -> None:
         )
     if str(cfg.step_rewards) != "monte-carlo" and cfg.completions != DialogGANLossConfig.completions:
         raise AMIError("--completions is for --step-rewards monte-carlo: leave it out")
+    if not 0 <= cfg.beam_share <= 1:
+        raise AMIError("--beam-share must be in [0, 1]")
     if cfg.sample_temperature <= 0 or not 0 < cfg.sample_topp <= 1 or cfg.sample_topk < 0:
         raise AMIError("--sample-temperature must be positive, --sample-topp in (0, 1], --sample-topk 0 or more")
     if cfg.sample_max_len_a < 0 or cfg.sample_max_len_b < 0 or not (cfg.sample_max_len_a or cfg.sample_max_len_b):

@@ -89,7 +89,16 @@ def test_logs(name: str, rewards: str, folder: Path, stock: Dict[str, Path], tmp
 
 def test_the_discriminator_learns(folder: Path, stock: Dict[str, Path], tmp_path: Path) -> None:
     """Pretraining alone, against a generator that hardly learnt: human replies answer their histories."""
-    alone = ["--phase-cycle", "discriminator=1", "--discriminator-lr", "0.02", "--generator-lr", "0.0002"]
+    alone = [
+        "--phase-cycle",
+        "discriminator=1",
+        "--beam-share",
+        "0.5",
+        "--discriminator-lr",
+        "0.02",
+        "--generator-lr",
+        "0.0002",
+    ]
     logs = train(tmp_path, gan_args(folder, tmp_path, 80, stock["transformer"], *alone)).logs("train_inner")
     assert {int(log["phase"]) for log in logs} == {1}
     first, last = (sum(float(log["discriminator_loss"]) for log in part) / 10 for part in (logs[:10], logs[-10:]))
@@ -214,6 +223,7 @@ REFUSED = {
     "no completion": (["--completions", "0"], "must be at least 1"),
     "temperature": (["--sample-temperature", "0"], "--sample-temperature must be positive"),
     "no words": (["--sample-max-len-b", "0"], "not both 0"),
+    "share": (["--beam-share", "2"], "--beam-share must be in [0, 1]"),
     "weight": (["--policy-weight", "0"], "--policy-weight must be positive"),
     "size": (["--discriminator-hidden-size", "0"], "--discriminator-hidden-size must be at least 1"),
     "dropout": (["--discriminator-dropout", "1"], "--discriminator-dropout must be in [0, 1)"),

@@ -178,13 +178,13 @@ def test_the_baseline_network_learns_the_mean_reward_and_nothing_else(task, mode
 def test_rewards_are_scaled_by_what_is_known_before(task, model):
     batch = make_histories(task)
     plain, scaled = (make_criterion(task, reward_scale=kind) for kind in ("none", "advantage-std"))
-    loss = float(plain(model, batch, Step("generator", 0))[0])
-    assert float(scaled(model, batch, Step("generator", 0, advantage_std=0.25))[0]) == pytest.approx(4 * loss, rel=1e-4)
-    assert float(scaled(model, batch, Step("generator", 0))[0]) == 0.0  # the first update gathers it
+    loss = plain(model, batch, Step("generator", 0))[0].item()
+    assert scaled(model, batch, Step("generator", 0, advantage_std=0.25))[0].item() == pytest.approx(4 * loss, rel=1e-4)
+    assert scaled(model, batch, Step("generator", 0))[0].item() == 0.0  # the first update gathers it
     running = make_criterion(task, baseline="running-mean")
-    assert float(running(model, batch, Step("generator", 0))[0]) == 0.0
+    assert running(model, batch, Step("generator", 0))[0].item() == 0.0
     half = make_criterion(task, policy_weight=0.5)
-    assert float(half(model, batch, Step("generator", 0))[0]) == pytest.approx(loss / 2, rel=1e-4)
+    assert half(model, batch, Step("generator", 0))[0].item() == pytest.approx(loss / 2, rel=1e-4)
 
 
 def test_what_is_logged_of_the_rewards(task, model):
@@ -231,6 +231,38 @@ def test_the_discriminator_descends_the_exact_cross_entropy(task, model):
         for update in range(UPDATES)
     ]
     assert_unbiased(torch.stack(rows), exact)
+
+
+def best_of_search(one):
+    """By enumeration: the highest log-probability per symbol, the end symbol counted as fairseq counts it."""
+    out, scores = one.encode()[0], {}
+    for tokens in EVERY_SAMPLE[1:]:  # its replies have a word at least
+        logits = one.model.forward_model.decoder(torch.tensor([[2, *tokens[:-1]]]), encoder_out=out)[0][0]
+        log_p = torch.log_softmax(logits, 1)[range(len(tokens)), tokens]
+        scores[tuple(tokens)] = log_p.sum().item() / len(tokens)
+    return max(scores, key=scores.get)
+
+
+def words(rows):
+    return [tuple(token for token in row if token != PAD) for row in rows.tolist()]
+
+
+def test_replies_of_beam_search_take_the_place_of_samples(task, model):
+    """Of all histories, of none, or of a random share; the model stays in training mode."""
+    batch = make_histories(task, 40)
+    samples = roll_out(model, batch, make_criterion(task).sampling, 0, False, score=False).samples.tokens
+    best = [best_of_search(one) for one in exact_games(model)]
+    want = [best[1 if length == 2 else 0] for length in batch["net_input"]["src_lengths"] for _ in range(2)]
+    none, half, whole = (
+        words(make_criterion(task, beam_share=share)._some_searched(model, batch, samples, 0)) for share in (0, 0.5, 1)
+    )
+    assert model.training and model.forward_model.training
+    assert none == words(samples) and whole == want
+    searched = [half[row : row + 2] == want[row : row + 2] for row in range(0, 160, 2)]
+    assert all(half[2 * at : 2 * at + 2] == none[2 * at : 2 * at + 2] for at in range(80) if not searched[at])
+    assert 0.3 < sum(searched) / 80 < 0.9  # some of the samples are what the search finds
+    loss = make_criterion(task, beam_share=0.5)(model, batch, Step("discriminator", 0))[0]
+    assert math.isfinite(loss.item())
 
 
 def test_prefixes_are_drawn_uniformly(task, model):
