@@ -20,6 +20,7 @@ from fairseq_ami.models.hred import HRED
 from fairseq_ami.models.hred_config import fill_in
 from fairseq_ami.models.pair_settings import set_args
 from fairseq_ami.models.paired import PairedModel
+from fairseq_ami.models.players import tag_players
 from fairseq_ami.models.pretrained import check_quant_noise, load_network_weights, network_settings
 from fairseq_ami.models.refused import refuse_network
 from fairseq_ami.models.stock_network import build_network
@@ -52,7 +53,7 @@ class DialogGAN(PairedModel):
         self.baseline = nn.Linear(discriminator.out.in_features, 1)
         nn.init.zeros_(self.baseline.weight)
         nn.init.constant_(self.baseline.bias, 0.5)  # what an undecided discriminator pays
-        self.tag_players()
+        tag_players(self.player_networks())
 
     @property
     def generator_model(self) -> Network:
@@ -91,6 +92,7 @@ class DialogGAN(PairedModel):
 
     @classmethod
     def network_of(cls, settings: Mapping[str, Any]) -> Type[Network]:
+        """The class of the generator, from the model's own settings."""
         return GENERATORS[settings["generator_network"]]
 
     # ------------------------------------------------------------------ players

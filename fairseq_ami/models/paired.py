@@ -4,7 +4,7 @@ Networks only: no loss is computed here.
 """
 
 import logging
-from typing import Any, Collection, Dict, List, Mapping, Optional, Tuple, Type
+from typing import Any, Collection, Dict, List, Optional, Tuple, Type
 
 from fairseq.models import BaseFairseqModel, FairseqDecoder, FairseqEncoder
 from fairseq.tasks import FairseqTask
@@ -23,6 +23,7 @@ from fairseq_ami.models.pair_settings import (
     players_of,
     set_args,
 )
+from fairseq_ami.models.players import tag_players
 from fairseq_ami.models.pretrained import check_quant_noise, load_network_weights, network_settings
 from fairseq_ami.models.refused import refuse_network, refuse_options
 from fairseq_ami.models.stock_network import build_network
@@ -68,14 +69,7 @@ class PairedModel(BaseFairseqModel):
         self.infomax = infomax
         self.direction = direction
         self.mirrored = mirrored
-        self.tag_players()
-
-    def tag_players(self) -> None:
-        """Note on each parameter whose it is, and whether it stays as it is."""
-        for player, network in self.player_networks().items():
-            for parameter in network.parameters():
-                setattr(parameter, "param_group", player)  # where fairseq looks for it
-                setattr(parameter, "frozen", not parameter.requires_grad)  # by fairseq, as --encoder-freeze-embed asks
+        tag_players(self.player_networks())
 
     # ------------------------------------------------------------------ building
 
@@ -108,11 +102,6 @@ class PairedModel(BaseFairseqModel):
             noise = LatentNoise(dim, args.noise_hidden_dim or dim, args.noise_scale)
         critic = networks.get("backward")
         return cls(networks["forward"], critic, noise, direction, cls._infomax(args, critic), cls._mirrored(args))
-
-    @classmethod
-    def network_of(cls, settings: Mapping[str, Any]) -> Type[Network]:
-        """The class of the networks of a pair, from the pair's own settings."""
-        return cls.network_class
 
     @staticmethod
     def _mirrored(args: Arguments) -> bool:
