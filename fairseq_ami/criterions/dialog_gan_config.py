@@ -16,16 +16,16 @@ class DialogGANLossConfig(FairseqDataclass):
     step_rewards: ChoiceEnum(STEP_REWARDS) = field(
         default="monte-carlo",
         metadata={
-            "help": "what each word of a reply is rewarded for: none, the whole reply (REINFORCE); monte-carlo, the "
-            "mean over completions of the reply up to that word (REGS); prefix, the reply up to that word, by a "
-            "discriminator of prefixes"
+            "help": "what each word of a reply is rewarded for. With none it is the whole reply (REINFORCE), with "
+            "monte-carlo the mean over completions of the reply up to that word (REGS). With prefix it is the reply up "
+            "to that word, before a discriminator of prefixes"
         },
     )
     completions: int = field(default=5, metadata={"help": "completions of each prefix of --step-rewards monte-carlo"})
     beam_share: float = field(
         default=0.0,
         metadata={
-            "help": "share of the histories to which the discriminator sees the reply of beam search, in the place of "
+            "help": "share of the histories to which the discriminator sees the reply of beam search, instead of "
             "samples (Li et al. 2017, in its pretraining: 0.5)"
         },
     )
