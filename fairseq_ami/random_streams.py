@@ -32,6 +32,9 @@ class Stream(IntEnum):
     DIALOG_UTTERANCES = 114  # utterances that the context does not see
     DIALOG_IMPORTANCE = 115  # z of a reply, in the importance-weighted bound
     DIALOG_IMPORTANCE_CONVERSATION = 116
+    COMPLETED_WORDS = 117  # words behind a prefix of T', in adversarial training
+    PREFIX = 118  # how much of a reply a discriminator of prefixes sees
+    SEARCHED = 119  # which machine replies are those of a search
     DIALOG_PRIOR = 121  # decoding: z of a reply
     DIALOG_PRIOR_CONVERSATION = 122
     EVAL_POSTERIOR = 201  # evaluation of a text VAE

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import FrozenSet, List, Sequence, Tuple
+from typing import Collection, FrozenSet, List, Sequence, Tuple
 
 from fairseq_ami.errors import AMIError
 
@@ -11,8 +11,12 @@ PRETRAIN = "pretrain"
 ANNEALINGS = ("constant", "linear", "cyclic")
 
 
-def parse_phase_cycle(text: str) -> List[Tuple[str, int]]:
+def parse_phase_cycle(text: str, players: Collection[str] = PLAYERS) -> List[Tuple[str, int]]:
     """``noise=4,forward=8,backward=8`` -> [("noise", 4), ("forward", 8), ("backward", 8)].
+
+    Args:
+        text: as it is written on the command line.
+        players: the names that it may hold.
 
     Raises:
         AMIError: not of this form, an unknown or repeated player, or a length below 1.
@@ -21,10 +25,10 @@ def parse_phase_cycle(text: str) -> List[Tuple[str, int]]:
     for part in str(text).split(","):
         match = re.fullmatch(r"\s*(\w+)\s*=\s*(-?\d+)\s*", part)
         if match is None:
-            raise AMIError(f"--phase-cycle: cannot read {part!r}; write it like noise=4,forward=8,backward=8")
+            raise AMIError(f"--phase-cycle: cannot read {part!r}; write it like {_example(players)}")
         player, length = match.group(1), int(match.group(2))
-        if player not in PLAYERS:
-            raise AMIError(f"--phase-cycle: unknown player {player!r}; the players are {', '.join(PLAYERS)}")
+        if player not in players:
+            raise AMIError(f"--phase-cycle: unknown player {player!r}; the players are {', '.join(players)}")
         if player in dict(cycle):
             raise AMIError(f"--phase-cycle: {player} stands there twice")
         if length < 1:
@@ -35,29 +39,35 @@ def parse_phase_cycle(text: str) -> List[Tuple[str, int]]:
     return cycle
 
 
+def _example(players: Collection[str]) -> str:
+    return "noise=4,forward=8,backward=8" if players is PLAYERS else ",".join(f"{player}=1" for player in players)
+
+
 @dataclass(frozen=True)
 class PhaseSchedule:
-    """Pretraining, then the noise alone, then the cycle for ever.
+    """Pretraining, then one player alone, then the cycle for ever.
 
     Args:
         cycle: (player, updates) in the order in which they play.
         players: who takes part; the phases of the others are dropped.
         pretrain_updates: updates of maximum likelihood on both networks at the start.
-        noise_updates: updates of the noise network alone after that.
+        alone_updates: updates of one player alone after that.
+        alone: who that is: AMI's noise network.
     """
 
     cycle: Tuple[Tuple[str, int], ...]
     players: FrozenSet[str]
     pretrain_updates: int = 0
-    noise_updates: int = 0
+    alone_updates: int = 0
+    alone: str = "noise"
 
     def __post_init__(self) -> None:
         if not self.active_cycle:
             wanted = ", ".join(sorted(self.players)) or "none"
             raise AMIError(f"--phase-cycle has no phase of a player that takes part ({wanted})")
-        for name in ("pretrain_updates", "noise_updates"):
-            if getattr(self, name) < 0:
-                raise AMIError(f"--{name.replace('_', '-')} must not be negative")
+        for stage, updates in (("pretrain", self.pretrain_updates), (self.alone, self.alone_updates)):
+            if updates < 0:
+                raise AMIError(f"--{stage}-updates must not be negative")
 
     @property
     def active_cycle(self) -> List[Tuple[str, int]]:
@@ -66,14 +76,14 @@ class PhaseSchedule:
     @property
     def minimax_start(self) -> int:
         """The first update of the cycle."""
-        return self.pretrain_updates + (self.noise_updates if "noise" in self.players else 0)
+        return self.pretrain_updates + (self.alone_updates if self.alone in self.players else 0)
 
     def phase(self, update: int) -> str:
-        """``pretrain``, ``noise``, ``forward`` or ``backward`` at update number *update* (from 0)."""
+        """``pretrain``, or the name of the player whose turn it is, at update number *update* (from 0)."""
         if update < self.pretrain_updates:
             return PRETRAIN
         if update < self.minimax_start:
-            return "noise"
+            return self.alone
         cycle = self.active_cycle
         place = (update - self.minimax_start) % sum(length for _, length in cycle)
         for player, length in cycle:

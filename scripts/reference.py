@@ -18,7 +18,9 @@ import fairseq_ami  # noqa: F401  # registers the architectures
 from fairseq_ami.cli import VERBS, build_parser
 from fairseq_ami.criterions.ami_config import AMIMinimaxConfig
 from fairseq_ami.criterions.dialog_config import DialogELBOConfig
+from fairseq_ami.criterions.dialog_gan_config import DialogGANLossConfig
 from fairseq_ami.criterions.vae_config import VAEMineConfig
+from fairseq_ami.models.dialog_gan import DialogGANConfig
 from fairseq_ami.models.hred_config import HREDConfig
 from fairseq_ami.models.latent_dialogue import VHREDConfig
 from fairseq_ami.models.noisy_transformer import NoisyTransformer
@@ -29,6 +31,7 @@ from fairseq_ami.models.vhcr import VHCRConfig
 from fairseq_ami.optim.phased_config import AMIPhasedConfig
 from fairseq_ami.tasks.ami_dialog import AMIDialogConfig
 from fairseq_ami.tasks.ami_translation import AMITranslationConfig
+from fairseq_ami.tasks.dialog_gan import DialogGANTaskConfig
 from fairseq_ami.tasks.hierarchical_dialog import HierarchicalDialogConfig
 from fairseq_ami.tasks.text_vae import TextVAEConfig
 
@@ -113,6 +116,19 @@ VAE_LOGGED = {
     "bow, mmd": "loss of the bag-of-words network; maximum mean discrepancy",
     "kl_weight": "weight of the KL term",
     "lagging, decoder_updates": "1 while the encoder has inner loops; updates of the decoder so far",
+}
+
+GAN_LOGGED = {
+    "phase": "1 discriminator, 2 generator, 3 teacher",
+    "discriminator_loss": "cross-entropy of the discriminator, in nats per reply (log 2 where it guesses)",
+    "human_accuracy, machine_accuracy": "share of human and of sampled replies that it judges rightly; of validation "
+    "one sample per history",
+    "reward, reward_std": "mean and standard deviation of what the words of sampled replies earn",
+    "baseline, baseline_error, advantage_std": "mean baseline; its mean squared distance from a reply's mean reward; "
+    "standard deviation of what it leaves",
+    "completions": "completions drawn per sampled reply",
+    "teacher_nll": "-log p of human replies in the teacher-forced updates, in nats per token",
+    "entropy, length_ratio, cut_samples": "of the sampled replies, as above",
 }
 
 ActionRow = Tuple[str, str, str, str]
@@ -253,12 +269,21 @@ def page() -> str:
         table(options_of(VHCRConfig, VHREDConfig)),
         "## `--criterion dialog_elbo`",
         table(options_of(DialogELBOConfig)),
+        "## `--task dialog_gan`",
+        table(options_of(DialogGANTaskConfig, TranslationConfig)),
+        "## `--arch dialog_gan`",
+        architectures("dialog_gan") + ".\nThe sizes of the generator are those of its checkpoint.",
+        table(options_of(DialogGANConfig)),
+        "## `--criterion dialog_gan`",
+        table(options_of(DialogGANLossConfig)),
         "## What is logged",
         "Besides what fairseq logs. The loss is in bits, as everywhere in fairseq.\nA name is absent from a line if no "
         "update of the interval had it.",
         logged(LOGGED),
         "Text VAEs:",
         logged(VAE_LOGGED),
+        "`dialog_gan`:",
+        logged(GAN_LOGGED),
         "## `fairseq-ami`",
     ]
     stock = {(action.dest, action.help) for action in get_generation_parser()._actions}

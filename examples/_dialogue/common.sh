@@ -36,6 +36,7 @@ ROWS=${ROWS:-mle mmi ami-no-noise ami}  # Table 1
 MORE=${MORE-mmi-fixed ami-no-k ami-no-clip ami-no-noise-centred ami-centred ami-no-noise-hinge ami-hinge}  # Table 2, Figure 2, and what helps AMI
 
 . "$DIALOGUE/../whole.sh"
+. "$DIALOGUE/others.sh"
 for tool in fairseq-ami fairseq-train fairseq-generate python; do
   command -v "$tool" > /dev/null || stop "no $tool on the PATH: activate the environment first (source .venv/bin/activate)"
 done
@@ -125,7 +126,7 @@ row() {  # sets OBJECTIVE (options of the row), UPDATES (all of its updates), an
     ami-centred) OBJECTIVE="--objective ami --center-cosine" ;;
     ami-no-noise-hinge) OBJECTIVE="--objective ami --no-latent-noise $strong" ;;
     ami-hinge) OBJECTIVE="--objective ami $strong" ;;
-    *) stop "there is no row '$1': choose from $ROWS $MORE" ;;
+    *) stop "there is no row '$1': choose from $ROWS $MORE $OTHERS" ;;
   esac
   case $1 in
     ami | ami-no-k | ami-no-clip | ami-centred | ami-hinge)
@@ -157,16 +158,20 @@ pair() {
 }
 
 train() {  # one row; called again it goes on where it stopped
-  [ $# = 1 ] || stop "name one row: $ROWS $MORE"
-  row "$1"
+  [ $# = 1 ] || stop "name one row: $ROWS $MORE $OTHERS"
+  local other=
+  case " $OTHERS " in *" $1 "*) other=yes ;; *) row "$1" ;; esac
   have_data
+  VALIDATION=(
+    --validate-interval-updates "$VALID_EVERY" --save-interval-updates "$VALID_EVERY" --keep-interval-updates 1
+    --eval-replies --eval-replies-args "{\"beam\": 1, \"max_len_a\": 0, \"max_len_b\": $MAX_LEN}"
+    --eval-replies-vectors "$VECTORS" --eval-replies-remove-bpe '@@ '
+    --best-checkpoint-metric "$BEST" --maximize-best-checkpoint-metric
+  )
+  if [ -n "$other" ]; then train_other "$1"; return; fi
   have_networks
   # shellcheck disable=SC2086
-  pair "$RUNS/$1" $OBJECTIVE --max-update "$UPDATES" --validate-interval-updates "$VALID_EVERY" \
-    --save-interval-updates "$VALID_EVERY" --keep-interval-updates 1 --eval-replies \
-    --eval-replies-args "{\"beam\": 1, \"max_len_a\": 0, \"max_len_b\": $MAX_LEN}" --eval-replies-vectors "$VECTORS" \
-    --eval-replies-remove-bpe '@@ ' --best-checkpoint-metric "$BEST" --maximize-best-checkpoint-metric $EXTRA 2>&1 |
-    tee -a "$RUNS/$1.log"
+  pair "$RUNS/$1" $OBJECTIVE --max-update "$UPDATES" "${VALIDATION[@]}" $EXTRA 2>&1 | tee -a "$RUNS/$1.log"
 }
 
 trained() {  # rows of $1 (an architecture) that have a checkpoint
@@ -206,11 +211,15 @@ decode() {  # replies of one system to the test set, unless they are newer than 
 hypotheses() { grep '^H-' "$1" | sort -V | cut -f3; }  # of fairseq-generate, in the order of the data
 
 systems() {  # sets SYSTEMS to NAME=FILE of all replies in $OUT, in the order of the table
-  local arch row
+  local arch row name
   SYSTEMS=()
   for arch in $ARCHS; do for row in mle mle-reranked mle-mbr mmi mmi-fixed ami-no-noise ami-no-noise-centred \
     ami-no-noise-hinge ami-no-k ami-no-clip ami ami-centred ami-hinge; do
     [ ! -s "$OUT/$arch-$row.txt" ] || SYSTEMS+=("$arch-$row=$OUT/$arch-$row.txt")
+  done; done
+  for row in $OTHERS; do for arch in $ARCHS; do
+    name=$(ARCH=$arch other_name "$row")
+    [[ ! -s $OUT/$name.txt || " ${SYSTEMS[*]} " = *" $name="* ]] || SYSTEMS+=("$name=$OUT/$name.txt")
   done; done
   [ ${#SYSTEMS[@]} -gt 0 ] || stop "there are no replies in $OUT: run 3_train.sh and 5_score.sh first"
 }
@@ -232,10 +241,12 @@ with_seeds() {  # SYSTEMS of $OUT -> the same of all SEEDS, as NAME:SEED=FILE; r
 score() {  # Table 1 of everything that is trained
   have_data
   mkdir -p "$OUT"
-  local arch row
-  for arch in $ARCHS; do for row in $(trained "$arch"); do
-    decode "$arch-$row" "$WORK/$arch.$SEED/$row/$CHECKPOINT"
-  done; done
+  local arch row ARCH RUNS
+  for arch in $ARCHS; do
+    ARCH=$arch RUNS=$WORK/$arch.$SEED
+    for row in $(trained "$arch"); do decode "$arch-$row" "$RUNS/$row/$CHECKPOINT"; done
+    score_others
+  done
   systems
   local table=$WORK/table1$TAG trials=()
   if [ -n "$SEEDS" ]; then with_seeds; table=$WORK/table1.seeds$TAG; fi

@@ -30,6 +30,7 @@ VERBS = {
     "mi": "mutual information between two files of features, by critics trained on them",
     "metrics": "text metrics of replies and translations, with tests: word vectors, diversity, BLEU, chrF, TER",
     "human-eval": "blind pairs of replies for human judges, and their wins, losses, ties and agreement",
+    "adversarial-eval": "how often replies pass for human ones before a discriminator, which is tested itself",
     "compare": "histories with the replies of all systems, side by side",
     "rerank": "rerank an n-best list by forward score, backward score and length, or by minimum Bayes risk",
     "reward-ceiling": "what a reward could give: which of a source's samples it would pick, beside beam search",

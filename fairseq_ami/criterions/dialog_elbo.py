@@ -12,6 +12,7 @@ from fairseq_ami.criterions.dialog_report import log_dialog_metrics
 from fairseq_ami.errors import AMIError
 from fairseq_ami.metrics.latent import log_mean_exp
 from fairseq_ami.models.hred import HRED, Keys
+from fairseq_ami.modules import unwrapped
 from fairseq_ami.random_streams import VALIDATION_UPDATE, Stream, stream_keys
 from fairseq_ami.schedules import Annealing
 from fairseq_ami.types import Log
@@ -90,9 +91,7 @@ class DialogELBO(FairseqCriterion):
         return loss + self.cfg.bow_weight * total["bow"] if self.cfg.bow_weight else loss
 
     def _check(self, model: nn.Module) -> None:
-        inner: object = model
-        while not isinstance(inner, HRED) and hasattr(inner, "module"):  # several workers wrap it
-            inner = inner.module
+        inner = unwrapped(model, HRED)
         if not isinstance(inner, HRED):
             raise AMIError("--criterion dialog_elbo trains --arch hred, vhred, dir_vhred and vhcr")
         if self.cfg.bow_weight and inner.bow is None:

@@ -51,12 +51,15 @@ class Rollout:
         log_prob: log P(T'|S), shape (batch, k); None unless asked for.
         entropy: of the policy, summed over the chosen symbols, shape (); None unless asked for.
         noise_norm: size of the latent noise, shape (batch, k); None without noise.
+        symbol_log_prob: log P of every symbol, 0 where the policy did not choose it, shape (batch * k, length); None
+            unless asked for.
     """
 
     samples: Samples
     log_prob: Optional[Tensor]
     entropy: Optional[Tensor]
     noise_norm: Optional[Tensor]
+    symbol_log_prob: Optional[Tensor] = None
 
 
 def roll_out(
@@ -104,25 +107,31 @@ def roll_out(
     entropy = entropies(log_probs)
     if scored is not samples.actions:
         entropy = entropy[samples.actions[scored]]
-    return Rollout(samples, per_token.sum(1).view(-1, k), entropy.sum(), norm)
+    return Rollout(samples, per_token.sum(1).view(-1, k), entropy.sum(), norm, per_token)
 
 
 def _ancestral(
     model: PairedModel, network: Network, encoder_out: EncoderOut, batch: Batch, settings: SamplerSettings, update: int
 ) -> Samples:
-    # the limit of a sample is that of its own source: it must not move with the batch
-    limits = (settings.max_len_a * batch["net_input"]["src_lengths"] + settings.max_len_b).long()
-    limits = limits.clamp(1, _longest(model, network, settings)).repeat_interleave(settings.num_samples)
     return sample(
         network.decoder,
         encoder_out,
         network.encoder.reorder_encoder_out,
         settings.policy,
         stream_keys(settings.seed, update, Stream.TOKENS, batch["id"], settings.num_samples),
-        limits,
+        length_limits(model, network, batch, settings).repeat_interleave(settings.num_samples),
         settings.pad,
         settings.eos,
     )
+
+
+def length_limits(model: PairedModel, network: Network, batch: Batch, settings: SamplerSettings) -> Tensor:
+    """Symbols of the longest sample of each source, shape (batch,).
+
+    It is that of its own source: it must not move with the batch.
+    """
+    limits = (settings.max_len_a * batch["net_input"]["src_lengths"] + settings.max_len_b).long()
+    return limits.clamp(1, _longest(model, network, settings))
 
 
 def _longest(model: PairedModel, network: Network, settings: SamplerSettings) -> int:

@@ -1,7 +1,7 @@
 """Ancestral sampling for training: one batched incremental pass that drops finished rows."""
 
 from dataclasses import dataclass
-from typing import Callable
+from typing import Callable, Optional
 
 import torch
 from fairseq.models import FairseqIncrementalDecoder
@@ -42,8 +42,9 @@ def sample(
     limits: Tensor,
     pad: int,
     eos: int,
+    prefix: Optional[Tensor] = None,
 ) -> Samples:
-    """Draw one sentence per row from the policy of *decoder*.
+    """Draw one sentence per row from the policy of *decoder*, or what follows a prefix of one.
 
     The caller has switched dropout off; nothing here depends on training or eval mode.
 
@@ -54,8 +55,11 @@ def sample(
         policy: the distribution.
         keys: random keys of the rows, shape (rows,).
         limits: longest sentence of each row, end symbol included; at least 1, shape (rows,).
+        prefix: words with which each row begins, padding behind them, shape (rows, length). They are no choices of the
+            policy. A prefix holds no end symbol and is shorter than the row's limit. None forces nothing.
     """
     rows, longest = len(keys), int(limits.max())
+    forced = 0 if prefix is None else prefix.size(1)
     numbers = uniform(keys, longest)
     tokens = torch.full((rows, longest + 1), pad, dtype=torch.long, device=keys.device)
     tokens[:, 0] = eos
@@ -76,8 +80,13 @@ def sample(
             alive = alive[keep]
         out = decoder(tokens[alive, :length], encoder_out=encoder_out, incremental_state=state)
         chosen = policy.choose(out[0][:, -1], numbers[alive, length - 1])
+        own = torch.ones_like(going[keep])
+        if length <= forced:
+            given = prefix[alive, length - 1]
+            own = given.eq(pad)
+            chosen = torch.where(own, chosen, given)
         tokens[alive, length] = chosen
-        actions[alive, length] = True
+        actions[alive, length] = own
         going = chosen.ne(eos)
         length += 1
     width = int(tokens.ne(pad).sum(1).max())

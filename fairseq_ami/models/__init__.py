@@ -2,6 +2,8 @@ from fairseq_ami.models import (  # noqa: F401
     ami_hred,
     ami_lstm,
     ami_transformer,
+    dialog_discriminator,
+    dialog_gan,
     hred,
     latent_dialogue,
     noisy_transformer,

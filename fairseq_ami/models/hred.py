@@ -13,7 +13,13 @@ from fairseq_ami.data.dialogue import SEPARATOR
 from fairseq_ami.models.decoder_likelihood import decoder_log_likelihood
 from fairseq_ami.models.hred_config import DIALOG, PARK, TINY, HREDConfig, check_sizes, register_sizes
 from fairseq_ami.models.text_vae_lstm import LSTMLatentDecoder, embedding
-from fairseq_ami.modules.hierarchy import ContextEncoder, UtteranceEncoder, cut_utterances, initialise_as_park
+from fairseq_ami.modules.hierarchy import (
+    ContextEncoder,
+    UtteranceEncoder,
+    by_history,
+    cut_utterances,
+    initialise_as_park,
+)
 from fairseq_ami.random_streams import uniform
 from fairseq_ami.types import DecoderOut, DictionaryTask, HREDOut
 
@@ -85,9 +91,7 @@ class HierarchicalEncoder(FairseqEncoder):
     def read(self, src_tokens: Tensor) -> History:
         """Encode all utterances of a batch at once."""
         cut = cut_utterances(src_tokens, self.separator, self.pad, self.eos)
-        each = self.encode(cut.tokens)
-        vectors = each.new_zeros(len(src_tokens), int(cut.counts.max()), each.size(1))
-        return History(vectors.index_put((cut.owner, cut.place), each), cut.counts)
+        return History(by_history(cut, self.encode(cut.tokens)), cut.counts)
 
     def encode(self, tokens: Tensor) -> Tensor:
         """Vectors of utterances that end with the end symbol, padded on the right: (rows, length) -> (rows, size)."""

@@ -23,6 +23,7 @@ from fairseq_ami.models.pair_settings import (
     players_of,
     set_args,
 )
+from fairseq_ami.models.players import tag_players
 from fairseq_ami.models.pretrained import check_quant_noise, load_network_weights, network_settings
 from fairseq_ami.models.refused import refuse_network, refuse_options
 from fairseq_ami.models.stock_network import build_network
@@ -68,10 +69,7 @@ class PairedModel(BaseFairseqModel):
         self.infomax = infomax
         self.direction = direction
         self.mirrored = mirrored
-        for player, network in self.player_networks().items():
-            for parameter in network.parameters():
-                setattr(parameter, "param_group", player)  # where fairseq looks for it
-                setattr(parameter, "frozen", not parameter.requires_grad)  # by fairseq, as --encoder-freeze-embed asks
+        tag_players(self.player_networks())
 
     # ------------------------------------------------------------------ building
 

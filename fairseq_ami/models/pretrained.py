@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Optional, Type
 from fairseq.models import MODEL_REGISTRY
 
 from fairseq_ami.checkpoints import architecture, first_line, model_class, part_of, read_checkpoint
+from fairseq_ami.choices import DIRECTIONS
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.explicit_settings import FREE_SETTINGS, explicit
 from fairseq_ami.types import Network
@@ -119,7 +120,7 @@ def check_languages(path: str, direction: str, wanted: List[Optional[str]]) -> N
 
     Args:
         path: of the checkpoint.
-        direction: ``forward`` or ``backward``.
+        direction: ``forward`` or ``backward`` of a pair, or ``generator``.
         wanted: what this network of the run reads and writes.
 
     Raises:
@@ -128,7 +129,8 @@ def check_languages(path: str, direction: str, wanted: List[Optional[str]]) -> N
     task = part_of(read_checkpoint(path, f"--{direction}-checkpoint", lazily=True), "task")
     stored = [task.get("source_lang"), task.get("target_lang")]
     if None not in stored and None not in wanted and stored != wanted:
+        exchanged = " Are --forward-checkpoint and --backward-checkpoint exchanged?" if direction in DIRECTIONS else ""
         raise AMIError(
             f"--{direction}-checkpoint {path} translates {stored[0]} -> {stored[1]}; the {direction} network of this "
-            f"run is {wanted[0]} -> {wanted[1]}. Are --forward-checkpoint and --backward-checkpoint exchanged?"
+            f"run is {wanted[0]} -> {wanted[1]}.{exchanged}"
         )

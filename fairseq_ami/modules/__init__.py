@@ -4,6 +4,7 @@ from fairseq_ami.modules.gaussian import DiagonalGaussian
 from fairseq_ami.modules.infomax import InfoMaxHeads
 from fairseq_ami.modules.latent_noise import LatentNoise, root_mean_square
 from fairseq_ami.modules.replaced import weights_replaced
+from fairseq_ami.modules.wrapped import unwrapped
 
 __all__ = [
     "BilinearCritic",
@@ -16,4 +17,5 @@ __all__ = [
     "dropout_off",
     "root_mean_square",
     "weights_replaced",
+    "unwrapped",
 ]

@@ -57,6 +57,20 @@ def cut_utterances(tokens: Tensor, separator: Optional[int], pad: int, eos: int)
     return Utterances(found, owner, torch.arange(len(owner), device=owner.device) - first[owner], counts)
 
 
+def by_history(cut: Utterances, vectors: Tensor) -> Tensor:
+    """The vectors of utterances, put beside one another for each history.
+
+    Args:
+        cut: the utterances.
+        vectors: one for each of them, shape (utterances, size).
+
+    Returns:
+        Shape (batch, most utterances, size), 0 behind the last utterance of a history.
+    """
+    places = vectors.new_zeros(len(cut.counts), int(cut.counts.max()), vectors.size(1))
+    return places.index_put((cut.owner, cut.place), vectors)
+
+
 class UtteranceEncoder(nn.Module):
     """Last states of both directions of a GRU over the words of an utterance.
 

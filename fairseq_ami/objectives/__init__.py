@@ -1,4 +1,4 @@
-from fairseq_ami.objectives.adversarial import average_word, cosine_multiplier, fake_loss
+from fairseq_ami.objectives.adversarial import average_word, cosine_multiplier, discriminator_loss, fake_loss
 from fairseq_ami.objectives.likelihood import entropies, label_smoothed_nll, token_log_likelihood, token_log_probs
 from fairseq_ami.objectives.mutual_information import (
     donsker_varadhan,
@@ -27,6 +27,7 @@ __all__ = [
     "advantages",
     "average_word",
     "cosine_multiplier",
+    "discriminator_loss",
     "donsker_varadhan",
     "fake_loss",
     "first_of_its_kind",

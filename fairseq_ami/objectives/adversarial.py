@@ -1,4 +1,4 @@
-"""The backward network's side of the minimax (AMI equations 10, 11 and 13)."""
+"""The adversary's side: AMI's backward network (equations 10, 11, 13), and a discriminator (Goodfellow et al. 2014)."""
 
 from typing import Optional, Sequence
 
@@ -89,3 +89,16 @@ def fake_loss(log_q: Tensor, mask: Tensor, kind: str, margin: float) -> Tensor:
     else:
         raise ValueError(f"unknown fake loss {kind!r}: choose one of {', '.join(FAKE_LOSSES)}")
     return terms.masked_fill(~mask, 0.0).sum(1)
+
+
+def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """What a discriminator minimises: its cross-entropy over a real and a sampled text, half of each.
+
+    Args:
+        real: logits of "real" on real text, shape (batch,).
+        fake: the same on k sampled texts per source, shape (batch, k).
+
+    Returns:
+        Nats per text, float32, log 2 where it guesses; shape (batch,).
+    """
+    return 0.5 * (F.softplus(-real.float()) + F.softplus(fake.float()).mean(1))

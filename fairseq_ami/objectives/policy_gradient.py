@@ -39,11 +39,12 @@ def policy_loss(log_prob: Tensor, advantage: Tensor) -> Tensor:
     """Loss whose gradient is the score-function estimate of -grad E[reward].
 
     Args:
-        log_prob: log P(T'|S) of each sample, with gradient, shape (batch, k).
-        advantage: shape (batch, k), no gradient.
+        log_prob: log P(T'|S) of each sample, with gradient, shape (batch, k); or of each of its symbols, shape
+            (batch, k, length).
+        advantage: of the same shape, no gradient.
 
     Returns:
-        Mean over the samples of each source, shape (batch,).
+        Mean over the samples of each source, shape (batch,) or (batch, length).
     """
     return -(advantage.detach() * log_prob).mean(1)
 

@@ -25,6 +25,20 @@ class AMIPhasedConfig(FairseqDataclass):
     noise_clip_norm: float = field(
         default=1.0, metadata={"help": "limit of the noise network's gradient norm; 0 for none"}
     )
+    generator_lr: float = field(default=2e-4, metadata={"help": "learning rate of a dialog_gan's generator"})
+    discriminator_lr: float = field(default=2e-4, metadata={"help": "learning rate of a dialog_gan's discriminator"})
+    baseline_lr: float = field(
+        default=5e-4, metadata={"help": "learning rate of a dialog_gan's baseline network (Li et al. 2017: 0.0005)"}
+    )
+    generator_clip_norm: float = field(
+        default=1.0, metadata={"help": "limit of the generator's gradient norm; 0 for none"}
+    )
+    discriminator_clip_norm: float = field(
+        default=1.0, metadata={"help": "limit of the discriminator's gradient norm; 0 for none"}
+    )
+    baseline_clip_norm: float = field(
+        default=1.0, metadata={"help": "limit of the gradient norm of the baseline network; 0 for none"}
+    )
     critic_lr: Optional[float] = field(
         default=None,
         metadata={
@@ -108,6 +122,7 @@ class AMIPhasedConfig(FairseqDataclass):
 
 NAMES = {
     "forward": "forward network", "backward": "backward network", "noise": "noise network",
+    "generator": "generator", "discriminator": "discriminator", "baseline": "baseline network",
     "encoder": "encoder of a text VAE", "decoder": "decoder of a text VAE", "critic": "energy function of a text VAE",
 }  # fmt: skip
 # options that act on a player in its own updates
@@ -115,6 +130,9 @@ PLAYING: Dict[str, Tuple[str, ...]] = {
     "forward": ("forward_lr",),
     "backward": ("backward_lr",),
     "noise": ("noise_lr",),
+    "generator": ("generator_lr",),
+    "discriminator": ("discriminator_lr",),
+    "baseline": ("baseline_lr",),
     "encoder": ("encoder_lr", "encoder_optimizer"),
     "critic": ("critic_lr", "critic_optimizer"),
 }
@@ -125,12 +143,17 @@ PRESENT: Dict[str, Tuple[str, ...]] = {
     "forward": ("pretrain_lr", "pretrain_warmup_updates", "baseline_decay"),
     "backward": ("weight_clip", "weight_clip_mode"),
 }
+# options of one of these tables that another player feels as well
+ALSO: Dict[str, Tuple[str, ...]] = {"baseline_decay": ("generator",)}
 # what to change about the updates of a phase when the numbers run away
 REMEDIES = {
     PRETRAIN: "lower --pretrain-lr or raise --pretrain-warmup-updates",
     "noise": "lower --noise-lr or cap the noise (--noise-norm-cap 1)",
     "forward": "lower --forward-lr or --policy-weight, or clip (--forward-clip-norm 1)",
     "backward": "lower --backward-lr, or bound its loss (--weight-clip-mode relative, --fake-loss unlikelihood)",
+    "discriminator": "lower --discriminator-lr, or clip (--discriminator-clip-norm 1)",
+    "generator": "lower --generator-lr or --policy-weight, or clip (--generator-clip-norm 1)",
+    "teacher": "lower --generator-lr, or clip (--generator-clip-norm 1)",
 }
 SCHEDULE = ("inner_lr_scheduler", "inner_lr_scheduler_args")
 
@@ -158,10 +181,10 @@ def check_options(
         AMIError: with the option, its player and the players that there are.
     """
     there = {*players, *pretrained}
-    for table, felt_by in ((PLAYING, players), (MOVING, there), (PRESENT, there | others)):
+    for table, felt_by in ((PLAYING, set(players)), (MOVING, there), (PRESENT, there | others)):
         for player, names in table.items():
-            for name in names if player not in felt_by else ():
-                if given(cfg, name):
+            for name in names:
+                if felt_by.isdisjoint({player, *ALSO.get(name, ())}) and given(cfg, name):
                     raise AMIError(
                         f"{_flag(name)} is for the {NAMES[player]}, which has no updates in this run (players: "
                         f"{', '.join(sorted(players))}): leave it out"

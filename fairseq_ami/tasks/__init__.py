@@ -1,1 +1,1 @@
-from fairseq_ami.tasks import ami_dialog, ami_translation, hierarchical_dialog, text_vae  # noqa: F401
+from fairseq_ami.tasks import ami_dialog, ami_translation, dialog_gan, hierarchical_dialog, text_vae  # noqa: F401

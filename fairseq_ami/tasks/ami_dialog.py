@@ -48,10 +48,6 @@ class AMIDialog(DialogueTask, AMITranslation):
         own = self.cfg.source_lang, self.cfg.target_lang
         return (HISTORY, REPLY) if own == self.backward_languages else self.backward_languages
 
-    @property
-    def separators(self) -> Tuple[int, ...]:
-        return (self._separator,)
-
     def build_model(self, cfg: Arguments, from_checkpoint: bool = False) -> BaseFairseqModel:
         """The pair; what its networks can read and write bounds the histories and the last utterances.
 

@@ -27,7 +27,7 @@ from fairseq_ami.models.paired import PairedModel
 from fairseq_ami.optim import AMIPhased, check_options
 from fairseq_ami.optim.phased_config import REMEDIES
 from fairseq_ami.schedules import PLAYERS, PRETRAIN, PhaseSchedule, parse_phase_cycle
-from fairseq_ami.training import patience, start
+from fairseq_ami.training import start
 from fairseq_ami.training.phased_task import PhasedTask
 from fairseq_ami.training.refused import OWN_RATES
 from fairseq_ami.training.reward_statistics import RewardStatistics
@@ -76,7 +76,6 @@ class AMITranslation(PhasedTask, TranslationTask):
         self._resumed_objective: Optional[str] = None
         self._to_check: Tuple[str, ...] = ()
         self._longest_source = cfg.max_source_positions
-        self._forward_updates_seen = -1
         self._asked: Optional[NumberedSentences] = None  # what fairseq-interactive decodes
         self._asked_before = 0
 
@@ -157,6 +156,8 @@ class AMITranslation(PhasedTask, TranslationTask):
             if from_checkpoint:
                 return model  # a plain network, decoded with this task
             raise AMIError(f"the task {self.cfg._name} needs a pair of networks: --arch ami_transformer or ami_lstm")
+        if not from_checkpoint and "forward" not in model.player_networks():
+            raise AMIError(f"the task {self.cfg._name} has no turns for this --arch: pass --task dialog_gan")
         if not from_checkpoint and resuming is None:
             model.load_pretrained(cfg)
             self._to_check = start.pretrained(cfg)
@@ -270,14 +271,8 @@ class AMITranslation(PhasedTask, TranslationTask):
 
     # ------------------------------------------------------------------ validation and logs
 
-    def begin_valid_epoch(self, epoch: int, model: BaseFairseqModel) -> None:
-        """Keep ``--patience`` from counting validations between which the forward network did not move."""
-        super().begin_valid_epoch(epoch, model)
-        if self._optimizer is not None:
-            seen = self._optimizer.counts["forward"] + self._optimizer.counts[PRETRAIN]
-            if seen == self._forward_updates_seen:
-                patience.forgive()
-            self._forward_updates_seen = seen
+    def _judged_updates(self, optimizer: AMIPhased) -> int:
+        return optimizer.counts["forward"] + optimizer.counts[PRETRAIN]
 
     def valid_step(
         self, sample: Batch, model: BaseFairseqModel, criterion: FairseqCriterion, **kwargs: Any

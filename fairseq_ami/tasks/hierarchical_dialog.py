@@ -9,8 +9,6 @@ from fairseq.data import FairseqDataset
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks import register_task
 
-from fairseq_ami.data import SeededOrder
-from fairseq_ami.data.dialogue import DialogueDataset
 from fairseq_ami.data.whole_dialogues import WholeDialogues, load_dialogues
 from fairseq_ami.errors import AMIError
 from fairseq_ami.models.hred import HRED
@@ -53,8 +51,7 @@ class HierarchicalDialog(DialogueTask):
             self.datasets[split] = load_dialogues(folder, split, self.src_dict, self._separator, self.cfg.seed)
             return
         super().load_dataset(split, epoch, combine, **kwargs)
-        pairs = DialogueDataset(self.datasets[split], self._separator, self._source_limit, None)
-        self.datasets[split] = SeededOrder(pairs, self.cfg.seed)
+        self._cut_histories(split)
 
     def build_model(self, cfg: Arguments, from_checkpoint: bool = False) -> BaseFairseqModel:
         """The network; a run that is resumed needs no --hred-checkpoint, and its last checkpoint is mended if damaged.

@@ -11,7 +11,8 @@ from fairseq.sequence_generator import SequenceGenerator
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from torch import Tensor
 
-from fairseq_ami.data.dialogue import SEPARATOR, truncated
+from fairseq_ami.data import SeededOrder
+from fairseq_ami.data.dialogue import SEPARATOR, DialogueDataset, truncated
 from fairseq_ami.errors import AMIError
 from fairseq_ami.generation.latent_search import LatentSearchSettings, with_latent_draws
 from fairseq_ami.training.replies import ReplySettings, ReplyValidation, generation_args
@@ -57,6 +58,16 @@ class DialogueTask(TranslationTask):
         self._separator = src_dict.index(SEPARATOR)
         self._source_limit: int = cfg.max_source_positions
         self._replies: Optional[ReplyValidation] = None
+
+    @property
+    def separators(self) -> Tuple[int, ...]:
+        """Symbols that stand between utterances and that no network may write."""
+        return (self._separator,)
+
+    def _cut_histories(self, split: str) -> None:
+        """Give the pairs of *split*, as fairseq has read them, short histories and an order that the seed decides."""
+        pairs = DialogueDataset(self.datasets[split], self._separator, self._source_limit, None)
+        self.datasets[split] = SeededOrder(pairs, self.cfg.seed)
 
     def _know_model(self, model: BaseFairseqModel, from_checkpoint: bool) -> None:
         """Cut histories to what *model* reads, and decode with it in validation if that is asked for."""

@@ -44,6 +44,7 @@ class PhasedTask(FairseqTask):
 
     _criterion: Optional[FairseqCriterion] = None
     _optimizer: Optional[AMIPhased] = None
+    _judged_before = -1
 
     # ------------------------------------------------------------------ hooks
 
@@ -70,6 +71,10 @@ class PhasedTask(FairseqTask):
 
     def _after_step(self, optimizer: AMIPhased) -> None:
         """Called once per applied update, when everything is counted."""
+
+    def _judged_updates(self, optimizer: AMIPhased) -> Optional[int]:
+        """Updates so far of the network that validation judges; None where every update moves it."""
+        return None
 
     def _remedies(self, phase: str, update_num: int) -> List[str]:
         """What a user may change about the updates that led to this one, when its numbers are none: "lower --lr"."""
@@ -169,7 +174,16 @@ class PhasedTask(FairseqTask):
         """
         raise AMIError(NO_LANGUAGE_MODEL)
 
-    # ------------------------------------------------------------------ logs and checkpoints
+    # ------------------------------------------------------------------ validation, logs and checkpoints
+
+    def begin_valid_epoch(self, epoch: int, model: BaseFairseqModel) -> None:
+        """Keep ``--patience`` from counting validations between which the network that they judge did not move."""
+        super().begin_valid_epoch(epoch, model)
+        seen = None if self._optimizer is None else self._judged_updates(self._optimizer)
+        if seen is not None:
+            if seen == self._judged_before:
+                patience.forgive()
+            self._judged_before = seen
 
     def reduce_metrics(self, logging_outputs: List[Log], criterion: FairseqCriterion) -> None:
         drop_silent_meters()

@@ -9,7 +9,6 @@ from fairseq_ami.errors import AMIError
 Rule = Tuple[Callable[[Any], bool], str]  # which values are refused; why, and what to do
 
 GRADIENTS = "each phase divides its gradients by what its loss is a sum of: leave it out"
-PAIRS = "the networks of a pair have learning rates of their own"
 
 # place in fairseq's configuration -> what is refused of it, for all tasks of this package
 REFUSED: Dict[str, Rule] = {
@@ -55,30 +54,45 @@ REFUSED: Dict[str, Rule] = {
     ),
     "task.num_batch_buckets": (bool, "--num-batch-buckets is for TPUs and is not supported: leave it out"),
 }
-# the same, where no player follows --lr
-OWN_RATES: Dict[str, Rule] = {
-    "optimization.lr": (
-        lambda rates: list(rates) != [0.25],  # fairseq's default
-        f"--lr has no effect here, {PAIRS}: pass --forward-lr, --backward-lr and --noise-lr (and --pretrain-lr)",
-    ),
-    "optimization.stop_min_lr": (
-        lambda rate: rate > -1,
-        f"--stop-min-lr cannot tell which rate is meant, {PAIRS}: leave it out and pass --max-update or --patience",
-    ),
-    "lr_scheduler._name": (
-        lambda name: str(name) != "fixed",
-        f"--lr-scheduler has no effect here, {PAIRS}: pass --inner-lr-scheduler and --inner-lr-scheduler-args",
-    ),
-    "lr_scheduler.warmup_updates": (
-        bool,
-        f"--warmup-updates has no effect here, {PAIRS}: pass --inner-lr-scheduler inverse_sqrt and "
-        """--inner-lr-scheduler-args '{"warmup_updates": 100}' (in pretraining --pretrain-warmup-updates)""",
-    ),
-    "lr_scheduler.force_anneal": (
-        lambda epoch: epoch is not None,
-        f"--force-anneal has no effect here, {PAIRS}: leave it out",
-    ),
-}
+
+
+def own_rates(who: str, flags: str) -> Dict[str, Rule]:
+    """What is refused where no player follows --lr.
+
+    Args:
+        who: the players, for messages.
+        flags: the options of their learning rates.
+    """
+    have = f"{who} have learning rates of their own"
+    return {
+        "optimization.lr": (
+            lambda rates: list(rates) != [0.25],  # fairseq's default
+            f"--lr has no effect here, {have}: pass {flags}",
+        ),
+        "optimization.stop_min_lr": (
+            lambda rate: rate > -1,
+            f"--stop-min-lr cannot tell which rate is meant, {have}: leave it out and pass --max-update or --patience",
+        ),
+        "lr_scheduler._name": (
+            lambda name: str(name) != "fixed",
+            f"--lr-scheduler has no effect here, {have}: pass --inner-lr-scheduler and --inner-lr-scheduler-args",
+        ),
+        "lr_scheduler.warmup_updates": (
+            bool,
+            f"--warmup-updates has no effect here, {have}: pass --inner-lr-scheduler inverse_sqrt and "
+            """--inner-lr-scheduler-args '{"warmup_updates": 100}' (in pretraining --pretrain-warmup-updates)""",
+        ),
+        "lr_scheduler.force_anneal": (
+            lambda epoch: epoch is not None,
+            f"--force-anneal has no effect here, {have}: leave it out",
+        ),
+    }
+
+
+OWN_RATES = own_rates("the networks of a pair", "--forward-lr, --backward-lr and --noise-lr (and --pretrain-lr)")
+GAN_RATES = own_rates(
+    "generator and discriminator", "--generator-lr and --discriminator-lr (and --baseline-lr of --baseline network)"
+)
 
 
 def refuse(cfg: DictConfig, *tables: Dict[str, Rule]) -> None:

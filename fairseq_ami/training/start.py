@@ -2,7 +2,7 @@
 
 import logging
 import math
-from typing import Any, Callable, Iterable, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Iterable, List, Mapping, Optional, Protocol, Sequence, Tuple
 
 import torch
 from fairseq.distributed import utils as distributed_utils
@@ -23,6 +23,13 @@ logger = logging.getLogger(__name__)
 SCHEDULE = ("phase_cycle", "pretrain_updates", "noise_updates")
 # the networks' own settings are taken over; these decide which networks a pair has
 PAIR_SETTINGS = ("no_backward_network", "no_latent_noise", "noise_hidden_dim", "infomax_dim")
+
+
+class Scheduled(Protocol):
+    """Settings of a task whose players take turns."""
+
+    phase_cycle: str
+    reset_optimizer: bool
 
 
 def find_checkpoint(cfg: RunSettings) -> Optional[str]:
@@ -80,23 +87,45 @@ def prepare(
         )
     set_args(model_cfg, network_settings=saved["network_settings"])
     set_args(model_cfg, pair_languages=languages["forward"], backward_languages=trained)
+    goes_on = check_schedule(state, task_cfg, resuming, SCHEDULE)
+    return part_of(state, "criterion").get("objective") if goes_on else None
+
+
+def check_schedule(state: Mapping[str, Any], task_cfg: Scheduled, resuming: str, names: Sequence[str]) -> bool:
+    """Refuse a resume that would give another meaning to the numbers of the updates.
+
+    Args:
+        state: the checkpoint to resume.
+        task_cfg: settings of the run.
+        resuming: where the checkpoint lies.
+        names: settings that say whose turn it is: the cycle, and the stages before it.
+
+    Returns:
+        Whether the updates are counted on from those of the checkpoint; else from 0.
+
+    Raises:
+        AMIError: other phases, or stages that would run again.
+    """
+    stages = [name for name in names[1:] if getattr(task_cfg, name)]
     if task_cfg.reset_optimizer or state.get("last_optimizer_state") is None:
-        if task_cfg.pretrain_updates or task_cfg.noise_updates:
+        if stages:
+            which = " and ".join(name.removesuffix("_updates") for name in names[1:])
+            zeros = " ".join(f"--{name.replace('_', '-')} 0" for name in names[1:])
             raise AMIError(
-                f"resuming {resuming} without optimizer state starts at update 0: the pretraining and noise stages "
-                "would run again. Pass --pretrain-updates 0 --noise-updates 0"
+                f"resuming {resuming} without optimizer state starts at update 0: the {which} stages would run again. "
+                f"Pass {zeros}"
             )
         logger.warning("%s: no optimizer state is taken over, updates are counted from 0", resuming)
-        return None
-    before = part_of(state, "task")
-    changed = [name for name in SCHEDULE if name in before and str(before[name]) != str(getattr(task_cfg, name))]
+        return False
+    before = part_of(dict(state), "task")
+    changed = [name for name in names if name in before and str(before[name]) != str(getattr(task_cfg, name))]
     if changed:
         was = ", ".join(f"--{name.replace('_', '-')} {before[name]}" for name in changed)
         raise AMIError(
             f"{resuming} was written with {was}: resume with the same phases, or start a new run from it with "
             "--restore-file, --reset-optimizer and another --save-dir"
         )
-    return part_of(state, "criterion").get("objective")
+    return True
 
 
 def check_objective(before: Optional[str], now: str) -> None:
@@ -184,9 +213,9 @@ def check_networks(model: PairedModel, criterion: Symbols, sample: Batch, names:
     Raises:
         AMIError: worse than a uniform guess.
     """
-    batches = {"forward": sample, "backward": reverse_sample(sample, criterion.pad, criterion.eos)}
     for name in names:
-        network, batch = getattr(model, f"{name}_model"), batches[name]
+        network = getattr(model, f"{name}_model")
+        batch = reverse_sample(sample, criterion.pad, criterion.eos) if name == "backward" else sample
         with dropout_off(network):
             log_likelihood = model.log_likelihood(network, batch["net_input"], batch["target"])
         total = -log_likelihood.double().sum()

@@ -74,4 +74,5 @@ def train_workers(folder: Path, args: Sequence[Any], world: int, command: str = 
 def player_of(name: str) -> str:
     """The player that owns a parameter, by its name."""
     owners = {"forward_model": "forward", "backward_model": "backward", "infomax": "backward", "latent_noise": "noise"}
-    return owners[name.split(".")[0]]
+    part = name.split(".")[0]
+    return owners.get(part, part)  # a discriminator and a baseline are players by their own names

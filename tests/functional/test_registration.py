@@ -23,9 +23,10 @@ from fairseq.models import ARCH_MODEL_REGISTRY
 from fairseq.optim import OPTIMIZER_REGISTRY
 from fairseq.tasks import TASK_REGISTRY
 
-assert {"ami_translation", "ami_dialog", "text_vae"} <= set(TASK_REGISTRY)
+assert {"ami_translation", "ami_dialog", "dialog_gan", "text_vae"} <= set(TASK_REGISTRY)
 assert {"ami_transformer", "ami_lstm", "text_vae_lstm", "text_vae_transformer"} <= set(ARCH_MODEL_REGISTRY)
-assert {"ami_minimax", "vae_mine_elbo"} <= set(CRITERION_REGISTRY)
+assert {"dialog_gan", "dialog_discriminator"} <= set(ARCH_MODEL_REGISTRY)
+assert {"ami_minimax", "dialog_gan", "vae_mine_elbo"} <= set(CRITERION_REGISTRY)
 assert "ami_phased" in OPTIMIZER_REGISTRY
 assert sys.excepthook.shows_ami_errors
 assert torch.serialization.get_safe_globals()

@@ -14,12 +14,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 ROWS = "mle mmi ami-no-noise ami mmi-fixed ami-no-k ami-no-clip ami-no-noise-centred ami-hinge".split()
+OTHERS = "hred vhred dir-vhred vhcr cgan".split()
 SHORT = {
     "SIZE": "tiny", "EPOCHS": "12", "CYCLES": "2", "NOISE": "1", "FORWARD": "2", "BACKWARD": "2", "NOISE_UPDATES": "2",
     "VALID_EVERY": "4", "MAX_LEN": "8", "MAX_TOKENS": "300", "BEAM": "2", "SEARCH": "--beam 3", "BOOTSTRAP": "20",
     "TRIALS": "50", "MBR": "--sampling --beam 4",
     "PRETRAIN": "--warmup-updates 5 --lr 0.02", "EXAMPLES": "3", "ITEMS": "4", "DEVICE": "--cpu",
-    "REFIT_UPDATES": "2", "OMP_NUM_THREADS": "1",
+    "REFIT_UPDATES": "2", "OMP_NUM_THREADS": "1", "KL_UPDATES": "20",
+    "DISCRIMINATOR_UPDATES": "2", "DISCRIMINATOR": "1",
 }  # fmt: skip
 
 pytestmark = pytest.mark.slow
@@ -84,10 +86,14 @@ def test_dailydialog_all_rows(environment, tmp_path):
         assert f"num_updates: {updates.get(row, 8)} >= max_update" in log, row
         assert "reply_average" in log and "reply_ent_4" in log
     assert "Loaded checkpoint" in run("dailydialog", "3_train.sh", settings, "ami", CYCLES="3")
+    assert "run 3_train.sh hred first" in run("dailydialog", "3_train.sh", settings, "vhcr", code=2)
+    others = {row: run("dailydialog", "3_train.sh", settings, row) for row in OTHERS}
+    assert "num_updates: 14 >= max_update" in others["cgan"] and "human_accuracy" in others["cgan"]
+    assert all("the model starts as the HRED" in others[row] for row in OTHERS[1:4])
     run("dailydialog", "4_rerank.sh", settings)
     run("dailydialog", "5_score.sh", settings)
     table = json.loads((work / "table1.json").read_text())
-    systems = {f"transformer-{row}" for row in [*ROWS, "mle-reranked", "mle-mbr"]}
+    systems = {f"transformer-{row}" for row in [*ROWS, "mle-reranked", "mle-mbr", "cgan"]} | set(OTHERS[:-1])
     assert set(table["systems"]) == systems and table["replies"] == len((work / "bin/test.reply").open().readlines())
     assert {"average", "greedy", "extrema", "dist_1", "dist_2", "ent_4"} <= set(
         table["systems"]["transformer-ami"]["figures"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fairseq_ami.criterions.ami_report import RATIOS
+from fairseq_ami.criterions.dialog_gan_report import RATIOS as GAN_RATIOS
 from fairseq_ami.criterions.vae_report import RATIOS as VAE_RATIOS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +30,7 @@ def test_values_of_the_paper_belong_to_options(script):
     assert set(script.PAPER) <= named
 
 
-@pytest.mark.parametrize("ratios, table", [(RATIOS, "LOGGED"), (VAE_RATIOS, "VAE_LOGGED")])
+@pytest.mark.parametrize("ratios, table", [(RATIOS, "LOGGED"), (VAE_RATIOS, "VAE_LOGGED"), (GAN_RATIOS, "GAN_LOGGED")])
 def test_every_ratio_in_the_log_is_explained(script, ratios, table):
     explained = {name for key in getattr(script, table) for name in key.split(", ")}
     assert set(ratios) <= explained

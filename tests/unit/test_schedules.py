@@ -44,6 +44,20 @@ def test_minimax_start():
     assert PhaseSchedule(CYCLE, frozenset({"forward"}), 2, 3).minimax_start == 2
 
 
+def test_another_player_may_be_the_one_that_plays_alone():
+    """A discriminator's pretraining; the players of another game go by their own names."""
+    cycle = (("discriminator", 2), ("generator", 1), ("teacher", 1))
+    schedule = PhaseSchedule(cycle, frozenset(dict(cycle)), alone_updates=3, alone="discriminator")
+    assert "".join(schedule.phase(update)[0] for update in range(11)) == "ddd" + "ddgt" * 2
+    assert parse_phase_cycle("teacher=1,generator=2", ("generator", "teacher")) == [("teacher", 1), ("generator", 2)]
+    with pytest.raises(AMIError, match="the players are generator, teacher"):
+        parse_phase_cycle("noise=1", ("generator", "teacher"))
+    with pytest.raises(AMIError, match="write it like generator=1,teacher=1"):
+        parse_phase_cycle("x", ("generator", "teacher"))
+    with pytest.raises(AMIError, match="--discriminator-updates must not be negative"):
+        PhaseSchedule(cycle, frozenset(dict(cycle)), alone_updates=-1, alone="discriminator")
+
+
 def test_stepped_players():
     """Pretraining moves both networks, every other phase its one player."""
     schedule = PhaseSchedule(CYCLE, ALL, 1, 0)
@@ -93,10 +107,12 @@ def test_a_cycle_without_a_present_player_is_refused():
         PhaseSchedule((("noise", 4),), frozenset({"forward"}))
 
 
-@pytest.mark.parametrize("name", ["pretrain_updates", "noise_updates"])
-def test_negative_stages_are_refused(name):
+@pytest.mark.parametrize(
+    "name, flag", [("pretrain_updates", "--pretrain-updates"), ("alone_updates", "--noise-updates")]
+)
+def test_negative_stages_are_refused(name, flag):
     """Named as the user types it."""
-    with pytest.raises(AMIError, match="--" + name.replace("_", "-")):
+    with pytest.raises(AMIError, match=flag):
         PhaseSchedule(CYCLE, ALL, **{name: -1})
 
 

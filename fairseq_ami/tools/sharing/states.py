@@ -18,9 +18,11 @@ from fairseq.tasks.translation import TranslationConfig
 from fairseq_ami.checkpoints import architecture, languages_of, model_class, part_of
 from fairseq_ami.choices import TOKENIZERS
 from fairseq_ami.errors import AMIError
+from fairseq_ami.models.dialog_gan import DialogGAN
 from fairseq_ami.models.pair_settings import mirrored
 from fairseq_ami.models.paired import DIRECTIONS, PairedModel
 from fairseq_ami.tools.sharing.plain import default_sections, plain_checkpoint
+from fairseq_ami.types import Network
 
 logger = logging.getLogger(__name__)
 
@@ -69,8 +71,8 @@ def plain_state(state: Dict[str, Any], direction: str, path: str) -> Dict[str, A
     if direction not in DIRECTIONS:
         raise AMIError(f"direction {direction!r}: choose forward or backward")
     cls = pair_class(state, path)
-    name = registered_name(cls.network_class)
-    stored = part_of(state, "model")["network_settings"]
+    model = part_of(state, "model")
+    name, stored = registered_name(network_class(cls, model)), model["network_settings"]
     if direction not in stored:
         raise AMIError(f"{path} has no {direction} network: it was trained with --no-{direction}-network")
     settings = network_settings(stored[direction], name)
@@ -160,8 +162,10 @@ def pair_state(state: Dict[str, Any], path: str) -> Dict[str, Any]:
     """
     cls = pair_class(state, path)
     stored = part_of(state, "model")
+    if issubclass(cls, DialogGAN):
+        raise AMIError(f"{path} holds a generator and its discriminator: export the generator with --direction forward")
     model = {key: stored.get(key) for key in PAIR_SETTINGS}
-    network = registered_name(cls.network_class)
+    network = registered_name(network_class(cls, stored))
     model["network_settings"] = {
         key: network_settings(settings, network) for key, settings in model["network_settings"].items()
     }
@@ -173,6 +177,11 @@ def pair_state(state: Dict[str, Any], path: str) -> Dict[str, Any]:
     cfg["task"].update(_name=part_of(state, "task").get("_name", "ami_translation"), seed=cfg["common"]["seed"])
     cfg["criterion"] = part_of(state, "criterion")
     return plain_checkpoint(state, cfg, dict(state["model"]))
+
+
+def network_class(cls: Type[PairedModel], settings: Dict[str, Any]) -> Type[Network]:
+    """The class of the networks of a pair, from the pair's class and settings."""
+    return cls.network_of(settings) if issubclass(cls, DialogGAN) else cls.network_class
 
 
 def registered_name(cls: Type[BaseFairseqModel]) -> str:

@@ -14,7 +14,7 @@ VAE = {"encoder", "decoder", "critic"}
 EFFECTS = {
     "forward_lr": (0.1, {"forward"}),
     "forward_clip_norm": (0.1, {"forward"}),
-    "baseline_decay": (0.5, {"forward"}),
+    "baseline_decay": (0.5, {"forward", "generator"}),
     "pretrain_lr": (0.1, {"forward"}),
     "pretrain_warmup_updates": (3, {"forward"}),
     "backward_lr": (0.1, {"backward"}),
@@ -23,6 +23,12 @@ EFFECTS = {
     "weight_clip_mode": ("none", {"backward"}),
     "noise_lr": (0.1, {"noise"}),
     "noise_clip_norm": (0.1, {"noise"}),
+    "generator_lr": (0.1, {"generator"}),
+    "generator_clip_norm": (0.1, {"generator"}),
+    "discriminator_lr": (0.1, {"discriminator"}),
+    "discriminator_clip_norm": (0.1, {"discriminator"}),
+    "baseline_lr": (0.1, {"baseline"}),
+    "baseline_clip_norm": (0.1, {"baseline"}),
     "encoder_lr": (0.1, {"encoder"}),
     "encoder_optimizer": ("sgd", {"encoder"}),
     "encoder_clip_norm": (0.1, {"encoder"}),
@@ -32,7 +38,7 @@ EFFECTS = {
     "critic_clip_norm": (0.1, {"critic"}),
 }
 GAMES = {"ami": ALL, "no noise": PAIR, "mmi-fixed": {"forward"}, "vae": VAE, "no critic": {"encoder", "decoder"},
-         "language model": {"decoder"}}  # fmt: skip
+         "language model": {"decoder"}, "gan": {"generator", "discriminator"}}  # fmt: skip
 
 
 def flag(name):
