@@ -271,7 +271,12 @@ def test_options_that_do_not_fit(tmp_path):
     checkpoint, pair = save_checkpoint(tmp_path / "stock"), save_pair(tmp_path / "pair")
     out = str(tmp_path / "out")
     for path, target, options, message in (
-        (checkpoint, out, {"quantization": "int8", "direction": "forward"}, "--quantization belongs to"),
+        (
+            checkpoint,
+            out,
+            {"quantization": "int8", "direction": "forward"},
+            "--quantization int8 belongs to --format ctranslate2",
+        ),
         (checkpoint, out + ".pt", {"format": "ctranslate2"}, "writes a folder"),
         (checkpoint, out, {"format": "ctranslate2", "direction": "forward"}, "holds one network"),
         (pair, out, {"format": "ctranslate2"}, "--direction forward or backward"),
