@@ -11,6 +11,7 @@
 import argparse
 import html
 import logging
+import re
 import warnings
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple
@@ -214,14 +215,18 @@ def comments() -> List[Tuple[str, str]]:
     return [(lines[0].lstrip("# "), " ".join(lines[1:])) for lines in texts]
 
 
+def _prose(text: str) -> str:
+    return re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(text))
+
+
 def page(parts: Sequence[Sequence[str]]) -> str:
     """HTML: the chapters of this file, each with its tables and figures."""
     style = "body{font:16px sans-serif;max-width:60em;margin:2em auto}td,th{padding:.2em .6em;text-align:left}"
-    style += "table{border-collapse:collapse;margin:1em 0}td.number{text-align:right}tr{border-bottom:1px solid #ddd}"
+    style += "table{border-collapse:collapse;margin:1em 0}td.number{text-align:right}tr{border-bottom:1px solid #ddd}img{max-width:100%}"
     blocks = []
     for (title, text), shown in zip(comments(), [[], *parts]):
         level = "h2" if blocks else "h1"
-        blocks.append(f"<{level}>{html.escape(title)}</{level}>\n<p>{html.escape(text)}</p>\n" + "\n".join(shown))
+        blocks.append(f"<{level}>{html.escape(title)}</{level}>\n<p>{_prose(text)}</p>\n" + "\n".join(shown))
     head = f"<!doctype html><html lang=en><meta charset=utf-8><title>AMI: a tour</title><style>{style}</style>"
     return head + "\n" + "\n".join(blocks) + "\n</html>\n"
 
