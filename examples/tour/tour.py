@@ -222,7 +222,8 @@ def _prose(text: str) -> str:
 def page(parts: Sequence[Sequence[str]]) -> str:
     """HTML: the chapters of this file, each with its tables and figures."""
     style = "body{font:16px sans-serif;max-width:60em;margin:2em auto}td,th{padding:.2em .6em;text-align:left}"
-    style += "table{border-collapse:collapse;margin:1em 0}td.number{text-align:right}tr{border-bottom:1px solid #ddd}img{max-width:100%}"
+    style += "table{border-collapse:collapse;margin:1em 0}td.number{text-align:right}tr{border-bottom:1px solid #ddd}"
+    style += "img{max-width:100%}"
     blocks = []
     for (title, text), shown in zip(comments(), [[], *parts]):
         level = "h2" if blocks else "h1"
