@@ -113,18 +113,24 @@ def test_dialogue(tmp_path: Path) -> None:
 
 
 def test_dialogue_systems(tmp_path: Path) -> None:
-    for split, count in {"train": 30, "valid": 6, "test": 5}.items():
+    for split, count in {"train": 30, "valid": 6, "test": 16}.items():
         write_dialogues(tmp_path / f"{split}.txt", count, count)
     short = {f"{name}_dialog --": f"{name}_tiny {HRED_SIZES} --" for name in (" hred", "vhred", "dir_vhred", "vhcr")}
     short |= {"--max-epoch 20 --patience 3": "--max-update 3 --cpu", "ami_hred_dialog": "ami_hred_tiny"}
     short |= {"--max-tokens 4000": "--max-tokens 200 --cpu", "--max-update 2000": "--max-update 3"}
+    short |= {"dialog_gan_dialog": "dialog_gan_tiny", "--discriminator-updates 200": "--discriminator-updates 1"}
+    short |= {"--max-tokens 2000 --max-update 2300": "--max-tokens 200 --max-update 8 --cpu --completions 2"}
+    short |= {"--json adversarial.json": "--json adversarial.json --cpu --epochs 1"}
     short |= {"--iw-samples 50": "--iw-samples 2 --cpu", "--beam 5": "--beam 2 --cpu --max-len-b 8"}
     script = blocks("docs/dialogue_systems.md").replace(
         "fairseq-interactive data", "head -2 data/test.hist | fairseq-interactive data"
     )
+    replies = "cp data/test.reply hred.txt; tac data/test.reply > cgan.txt\n"  # the page has them from decoding
+    script = script.replace("fairseq-ami adversarial-eval", f"{replies}fairseq-ami adversarial-eval")
     printed = run(tmp_path, script, short)
-    assert len(re.findall(r"^H-0\t", printed, re.MULTILINE)) == 12  # 1 + 10 draws, and the first typed line
-    runs = ("hred", "vhred", "dir_vhred", "vhcr", "hred-backward", "ami")
+    assert len(re.findall(r"^H-0\t", printed, re.MULTILINE)) == 13  # hred, 10 draws, the first typed line, and cgan
+    runs = ("hred", "vhred", "dir_vhred", "vhcr", "hred-backward", "ami", "cgan")
+    assert (tmp_path / "cgan.pt").is_file() and (tmp_path / "adversarial.json").is_file()
     assert all((tmp_path / name / "checkpoint_last.pt").is_file() for name in runs)
 
 
@@ -188,6 +194,17 @@ def test_export(networks: Path) -> None:
     run(networks, blocks("docs/export.md", 0, 1), short)
     assert lines(networks / "german.txt") == 6 and lines(networks / "reranked.txt") == 12
     assert (networks / "en-de" / "forward" / "model_card.md").is_file()
+
+
+def test_networks(tmp_path: Path) -> None:
+    """The page as it stands, on two captions, and its Python."""
+    (tmp_path / "english.txt").write_text("Two dogs are playing.\nA man is sitting on a bench.\n")
+    printed = run(tmp_path, blocks("docs/networks.md"), {})
+    assert "Zwei Hunde spielen im Schnee." in printed and "Two dogs play in the snow." in printed
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "networks.md").read_text(), re.DOTALL)
+    names: dict = {}
+    exec(code, names)
+    assert len(names["vae"].sample(3)) == 3
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("transformers"), reason="needs transformers")

@@ -33,7 +33,9 @@ RUN = {
     "docs/text_vae.md": "functional/test_guides.py::test_text_vae",
     "docs/tools.md": "functional/test_guides.py::test_tools",
     "docs/export.md": "functional/test_guides.py::test_export",
+    "docs/networks.md": "functional/test_guides.py::test_networks",
     "docs/extending.md": "functional/test_extending.py::test_parts_of_ones_own_train",
+    "examples/tour/README.md": "functional/test_networks.py::test_the_tour",
     "examples/multi30k/README.md": "learning/test_multi30k_scripts.py",
     "examples/multi30k/REWARDS.md": "learning/test_multi30k_scripts.py",
     "examples/dailydialog/README.md": "learning/test_dialogue_scripts.py",
@@ -52,6 +54,7 @@ PARSED = {
 # page -> test that runs its blocks of Python
 PYTHON = {
     "README.md": "functional/test_extending.py::test_reward_of_the_front_page",
+    "docs/networks.md": "functional/test_guides.py::test_networks",
     "docs/extending.md": "functional/test_extending.py::test_parts_of_ones_own_train",
     "docs/rewards.md": "unit/rewards/test_rewards_page.py::test_functions_of_ones_own",
     "docs/tools.md": "functional/test_guides.py::test_tools",
@@ -67,7 +70,11 @@ def scripts_of(folder: Path) -> str:
     """All shell, Python and YAML of a recipe, and the names of its files."""
     folders = [folder, folder.parent / SHARED.get(folder.name, folder.name)]
     files = [
-        path for place in folders for path in place.rglob("*") if path.suffix in (".sh", ".py", ".yaml", ".sbatch")
+        path
+        for place in folders
+        for path in place.rglob("*")
+        if path.suffix in (".sh", ".py", ".yaml", ".sbatch")
+        and not any(part.startswith(".") for part in path.relative_to(place).parts)  # environments are others' code
     ]
     return "\n".join([*(path.read_text() for path in files), *(path.stem for path in files)])
 
