@@ -190,7 +190,7 @@ def draw_text_vae() -> Figure:
     """The price of information: filled points are -ELBO, open ones the importance-weighted NLL."""
     figure = Figure(figsize=(7.2, 3.6), layout="constrained")
     axis = figure.subplots()
-    markers = iter("svDo^P*")
+    markers = iter("svDo^P*X<>hdp")
     for name, values in text_vae_table().items():
         if "KL" in values:
             (point,) = axis.plot(values["KL"], values["NLL"], next(markers), markersize=7, linestyle="", label=name)
