@@ -68,13 +68,15 @@ def check_arguments(args: argparse.Namespace) -> None:
 def _check_picks(args: argparse.Namespace) -> None:
     if not args.picks:
         return
-    check_writable(args.picks)
-    several = [
-        name for name, values in (
-            ("checkpoint", args.checkpoints), ("--subset", args.subset.split(",")), ("--reward", args.reward or [1, 2]),
-            ("--temperature", args.temperature), ("--reward-length", LENGTHS if args.reward_length == "both" else [1]),
-        ) if len(values) > 1
-    ]  # fmt: skip
+    check_writable(f"{args.picks}.SOURCE")
+    single = {
+        "checkpoint": len(args.checkpoints) == 1,
+        "--subset": "," not in args.subset,
+        "--reward": args.reward is not None and len(args.reward) == 1,
+        "--temperature": len(args.temperature) == 1,
+        "--reward-length": args.reward_length != "both",
+    }
+    several = [name for name, holds in single.items() if not holds]
     if several:
         raise AMIError(f"--picks writes one sample per source: give one value, and no more, of {', '.join(several)}")
 
