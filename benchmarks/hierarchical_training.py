@@ -1,6 +1,6 @@
 """What an update of HRED and VHRED and a beam search with them cost, beside fairseq's own ``lstm`` of the same sizes.
 
-    python benchmarks/hierarchical_training.py [--size dialog|park] [--sources 64] [--utterances 3] [--words 12] [--rounds 15]
+    python benchmarks/hierarchical_training.py [--size dialog|park] [--sources 64] [--words 12] [--rounds 15]
 
 The ``lstm`` reads the same histories as one sequence, with a bi-directional encoder and attention. All have one layer
 and as many units everywhere. Batches are random words, and all replies of the search have --words symbols. The systems

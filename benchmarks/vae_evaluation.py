@@ -1,4 +1,4 @@
-"""Importance-weighted likelihood at the paper's size: tokens and sentences per second, and memory for two sizes of the set.
+"""Importance-weighted likelihood at the paper's size: tokens and sentences per second, and memory for two set sizes.
 
     python benchmarks/vae_evaluation.py [--sentences 16] [--samples 100] [--words 21] [--vocabulary 10000]
 
