@@ -186,18 +186,48 @@ def draw_vae_words() -> Figure:
     return figure
 
 
+REWARDS = {"maximum likelihood": GREY, "chrF": ORANGE, "BLEU": GREEN, "AMI, length-neutral": PURPLE}  # others: blue
+
+
 def draw_rewards() -> Figure:
     """Validation BLEU over the forward network's updates, by reward."""
-    colours = {"maximum likelihood": GREY, "chrF": ORANGE, "BLEU": GREEN, "AMI, length-neutral": PURPLE}
     figure, axes = panels(2, height=3.0)
     for run, rows in runs("rewards", lambda row: "\t".join((row["direction"], row["row"], row["seed"])), MULTI30K):
         direction, system, seed = run.split("\t")
         axis = axes[("En-De", "De-En").index(direction)]
         label = system if seed == "1" else None
-        curve(axis, rows, "updates of P", "validation BLEU", label, colours.get(system, BLUE))
+        curve(axis, rows, "updates of P", "validation BLEU", label, REWARDS.get(system, BLUE))
     for axis, direction in zip(axes, ("En-De", "De-En")):
         name(axis, "updates of P", "validation BLEU", f"Multi30k {direction}")
     legend(figure, 3)
+    return figure
+
+
+def draw_rewards_test() -> Figure:
+    """What each reward gains over maximum likelihood in quality, with its interval, and in information; per seed."""
+    figure, axes = panels(2, height=3.2)
+    labels = set()
+    for row in table("rewards_test", MULTI30K):
+        if not row["bound gain"]:
+            continue
+        gain, low, high = (float(row[f"BLEU gain{end}"]) for end in ("", ", low", ", high"))
+        axes[("En-De", "De-En").index(row["direction"])].errorbar(
+            float(row["bound gain"]),
+            gain,
+            yerr=[[gain - low], [high - gain]],
+            fmt="osD"[int(row["seed"]) - 1],
+            color=REWARDS.get(row["row"], BLUE),
+            label=None if row["row"] in labels else row["row"],
+            elinewidth=0.8,
+            capsize=2,
+        )
+        labels.add(row["row"])
+    for axis, direction in zip(axes, ("En-De", "De-En")):
+        axis.plot(0, 0, "o", color=GREY, label="maximum likelihood" if direction == "En-De" else None)
+        axis.axhline(0, color=GREY, linewidth=0.8)
+        name(axis, "VIM bound gained (nats per sentence)", "test2016 BLEU gained", f"Multi30k {direction}")
+        axis.margins(0.15)
+    legend(figure, 4)
     return figure
 
 
@@ -206,6 +236,7 @@ FIGURES: Dict[str, Callable[[], Figure]] = {
     "multi30k_early": draw_multi30k_early,
     "multi30k_unseen": draw_multi30k_unseen,
     "rewards": draw_rewards,
+    "rewards_test": draw_rewards_test,
     "dailydialog_early": draw_dailydialog_early,
     "vae_scale": draw_vae_scale,
     "vae_lagging": draw_vae_lagging,

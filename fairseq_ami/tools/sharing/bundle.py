@@ -76,9 +76,7 @@ def export(
         raise AMIError("--language is for --tokenizer and a text VAE: a pair knows its languages")
     if format == FAIRSEQ or pair:
         _check_request(is_text_vae(state), direction, pair, bool(bpe_codes))
-    folder = data or str(part_of(state, "task").get("data") or ".")
-    if folder == ".":  # an exported checkpoint: its dictionaries lie beside it
-        folder = os.path.dirname(checkpoint) or "."
+    folder = data or _data_of(state, checkpoint)
     if format != FAIRSEQ:
         if notes:
             raise AMIError(f"--notes belongs to --format {FAIRSEQ}")
@@ -99,6 +97,12 @@ def export(
         else:
             _write(plain, temporary, out, dictionaries, bpe_codes, ending)
     return out
+
+
+def _data_of(state: Dict[str, Any], checkpoint: str) -> str:
+    """The folder with the dictionaries: of the training, or beside an exported checkpoint."""
+    folder = str(part_of(state, "task").get("data") or ".")
+    return (os.path.dirname(checkpoint) or ".") if folder == "." else folder
 
 
 def _plain(
