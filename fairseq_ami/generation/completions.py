@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fairseq_ami.generation.rollout import SamplerSettings, length_limits
-from fairseq_ami.generation.sampler import Samples, sample
+from fairseq_ami.generation.sampler import Prefixes, Samples, sample
 from fairseq_ami.models.paired import PairedModel
 from fairseq_ami.modules import dropout_off
 from fairseq_ami.random_streams import Stream, derived_keys, stream_keys
@@ -42,6 +42,7 @@ def complete(
 
     The numbers behind a completion depend on the sentence, the sample, the prefix's length and the completion.
     So they are the same in any batch and in any chunk.
+    A reply is read once, however many of its prefixes are completed.
 
     Args:
         model: whose forward network writes, with dropout off.
@@ -62,19 +63,33 @@ def complete(
     limits = length_limits(model, network, batch, settings)
     with dropout_off(network):
         encoder_out = model.encode(network, inputs["src_tokens"], inputs["src_lengths"])
-        for some in torch.arange(len(row), device=row.device).split(ROWS):
+        for some in _chunks(row):
             source = row[some] // k
-            prefix = samples.tokens[row[some]]
-            behind = torch.arange(prefix.size(1), device=row.device) >= kept[some].unsqueeze(1)
+            prefixes = _prefixes(samples.tokens, row[some], kept[some], settings.pad)
             found = sample(
                 network.decoder,
-                network.encoder.reorder_encoder_out(encoder_out, source),
+                network.encoder.reorder_encoder_out(encoder_out, source[prefixes.leader.unique()]),
                 network.encoder.reorder_encoder_out,
                 settings.policy,
                 keys[some],
                 limits[source],
                 settings.pad,
                 settings.eos,
-                prefix.masked_fill(behind, settings.pad)[:, : int(kept[some].max())],
+                prefixes,
             )
             yield Completions(row[some], kept[some], found.tokens)
+
+
+def _chunks(row: Tensor) -> Iterator[Tensor]:
+    """Indices of about ROWS completions at a time; those of one sampled reply stay together."""
+    size = row.bincount()
+    chunk = (size.cumsum(0) - 1).div(ROWS, rounding_mode="floor")[row]
+    for number in chunk.unique():
+        yield chunk.eq(number).nonzero().squeeze(1)
+
+
+def _prefixes(tokens: Tensor, row: Tensor, kept: Tensor, pad: int) -> Prefixes:
+    """The first *kept* symbols of the replies *row*; one of the longest prefixes of a reply reads for the others."""
+    behind = torch.arange(tokens.size(1), device=row.device) >= kept.unsqueeze(1)
+    last = row.bincount().cumsum(0) - 1  # prefixes of a reply are neighbours, in the order of their lengths
+    return Prefixes(tokens[row].masked_fill(behind, pad), last[row])

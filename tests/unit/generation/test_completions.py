@@ -11,7 +11,7 @@ from unit.tiny_gan import exact_games, make_criterion, make_gan, make_histories,
 from fairseq_ami.generation import completions
 from fairseq_ami.generation.completions import complete
 from fairseq_ami.generation.rollout import roll_out
-from fairseq_ami.generation.sampler import Samples, sample
+from fairseq_ami.generation.sampler import Prefixes, Samples, sample
 from fairseq_ami.random_streams import stream_keys
 
 COUNT = 1500
@@ -88,7 +88,9 @@ def test_a_prefix_is_kept_and_is_no_choice(task):
     keys = stream_keys(1, 2, 3, torch.arange(4), 1)
     prefix = torch.tensor([[4, 4, 5], [5, PAD, PAD], [4, 5, PAD], [PAD, PAD, PAD]])
     reorder = network.encoder.reorder_encoder_out
-    found = sample(network.decoder, out, reorder, settings.policy, keys, limits, PAD, 2, prefix)
+    found = sample(
+        network.decoder, out, reorder, settings.policy, keys, limits, PAD, 2, Prefixes(prefix, torch.arange(4))
+    )
     plain = sample(network.decoder, out, reorder, settings.policy, keys, limits, PAD, 2)
     for row, kept in enumerate(prefix.ne(PAD).sum(1).tolist()):
         tokens = [token for token in found.tokens[row].tolist() if token != PAD]
@@ -97,3 +99,51 @@ def test_a_prefix_is_kept_and_is_no_choice(task):
         forced = int(len(tokens) == limits[row] and not found.actions[row, len(tokens) - 1])
         assert found.actions[row].sum() == len(tokens) - kept - forced
     assert found.tokens[3].tolist()[: plain.tokens.size(1)] == plain.tokens[3].tolist()[: found.tokens.size(1)]
+
+
+@pytest.mark.parametrize("arch", ["ami_lstm", "ami_transformer", "ami_hred"])
+def test_a_row_that_joins_draws_what_it_draws_when_it_reads_its_prefix_itself(task, arch):
+    """Also one whose prefix is empty, and one that has room for the end symbol alone."""
+    model, limits = make_gan(task, arch), torch.tensor([6, 6, 6, 6, 3, 6, 4])
+    settings, network = make_criterion(task).sampling, model.forward_model
+    out = network.encoder(torch.tensor([[4, 5, 2], [5, 5, 2]]), src_lengths=torch.tensor([3, 3]))
+    source = torch.tensor([0, 1, 0, 0, 1, 0, 1])
+    keys = stream_keys(1, 2, 3, torch.arange(7), 1)
+    prefix = torch.tensor([[4, 4, 5], [5, 4, PAD], [4, PAD, PAD], [4, 4, PAD], [5, 4, PAD], [PAD] * 3, [5, PAD, PAD]])
+    leader = torch.tensor([0, 1, 0, 0, 1, 0, 1])
+
+    def drawn(leader):
+        own = leader.eq(torch.arange(7))
+        some = network.encoder.reorder_encoder_out(out, source[own])
+        reorder = network.encoder.reorder_encoder_out
+        return sample(network.decoder, some, reorder, settings.policy, keys, limits, PAD, 2, Prefixes(prefix, leader))
+
+    found, alone = drawn(leader), drawn(torch.arange(7))
+    assert found.tokens.tolist() == alone.tokens.tolist() and found.actions.equal(alone.actions)
+    assert found.tokens[4].tolist()[:3] == [5, 4, 2] and not found.actions[4].any()
+
+
+def test_a_row_may_join_in_the_step_in_which_another_one_ends(task):
+    """As many rows as before, but of other sources: stock attention does not follow when their number stays."""
+    model, limits = make_gan(task), torch.tensor([9, 2, 9])
+    settings, network = make_criterion(task).sampling, model.forward_model
+    out = network.encoder(torch.tensor([[4, 5, 2], [5, 5, 2]]), src_lengths=torch.tensor([3, 3]))
+    reorder, prefix = network.encoder.reorder_encoder_out, torch.tensor([[4, 4], [PAD, PAD], [4, PAD]])
+    keys = stream_keys(1, 2, 3, torch.arange(300), 1).view(100, 3)
+
+    def drawn(leader, source, keys):
+        prefixes = Prefixes(prefix, torch.tensor(leader))
+        return sample(
+            network.decoder,
+            reorder(out, torch.tensor(source)),
+            reorder,
+            settings.policy,
+            keys,
+            limits,
+            PAD,
+            2,
+            prefixes,
+        )
+
+    for some in keys:
+        assert drawn([0, 1, 0], [0, 1], some).tokens.equal(drawn([0, 1, 2], [0, 1, 0], some).tokens)
