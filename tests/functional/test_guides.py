@@ -60,7 +60,7 @@ def test_rewards(data: Path, stock: Dict[str, Path], tmp_path: Path) -> None:
     short |= {"--log-samples 100": "--log-samples 1", "--beam 5": "--beam 2 --cpu --max-len-b 10"}
     printed = run(tmp_path, blocks("docs/rewards.md"), short)
     assert "beam search" in printed and "my_rewards" in printed
-    runs = ("chrf", "own", "risk", "neutral", "anchor", "unlabelled", "shown")
+    runs = ("chrf", "own", "both", "risk", "neutral", "anchor", "unlabelled", "shown")
     assert all((tmp_path / "runs" / name / "checkpoint_last.pt").is_file() for name in runs)
     assert (tmp_path / "ceiling.tsv").is_file() and json.loads(printed.strip().splitlines()[-1])
 
