@@ -81,7 +81,7 @@ def draw_demo() -> Figure:
 
 def other_runs() -> List[Tuple[float, float]]:
     """Bound and chrF of MMI in En-De, trained more than once: how far one run of a system is known."""
-    head, *body = rows("examples/multi30k/README.md", "| En-De MMI |")
+    head, *body = rows("docs/experiments/weight_box.md", "| En-De MMI |")
     bound, score = head.index("common bound"), head.index("chrF")
     return [(number(row[bound]), number(row[score])) for row in body[1:]]
 
