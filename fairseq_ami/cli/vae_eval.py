@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
                     write_text(args.json, json.dumps(_as_json(args, rows), indent=2) + "\n")
     finally:  # what was measured is shown, whatever happened to the others
         if rows:
-            print(tables(rows, args.mi_batch, args.iw_samples))
+            print(tables(rows, args.mi_batch, args.iw_samples, args.iw_bf16))
     return 0
 
 
@@ -80,7 +80,7 @@ def _row(
     if max_len > longest:
         raise AMIError(f"--max-len {max_len}: {path} makes sentences of at most {longest} words")
     dataset = _dataset(task, args.subset)
-    settings = Settings(args.iw_samples, args.mi_batch, args.max_tokens, args.seed)
+    settings = Settings(args.iw_samples, args.mi_batch, args.max_tokens, args.seed, args.iw_bf16)
     row = Row(name, path, measure(model, dataset, settings, progress))
     if row.metrics.ppl > len(task.dictionary):
         row.remarks.append("worse than guessing among all words: was it trained with another dictionary?")
@@ -118,7 +118,7 @@ def _judge(
 
 
 def _as_json(args: argparse.Namespace, rows: List[Row]) -> Dict[str, Any]:
-    given = "data subset iw_samples mi_batch svi_steps svi_rate svi_sentences svi_against"
+    given = "data subset iw_samples iw_bf16 mi_batch svi_steps svi_rate svi_sentences svi_against"
     given += " samples decoding max_len max_tokens seed"
     settings: Dict[str, Optional[Any]] = {name: getattr(args, name) for name in given.split()}
     return {"version": fairseq_ami.__version__, "settings": settings, "results": [row.as_dict() for row in rows]}

@@ -165,6 +165,18 @@ def test_importance_weights_one_sentence_at_a_time(vae, sentences, tmp_path):
     assert found[0]["iw_nll"] == pytest.approx(-total / 13, abs=0.02)
 
 
+def test_importance_weights_in_bfloat16(vae, sentences, tmp_path, capsys):
+    """Near those in float32 and not the same; nothing else changes."""
+    found = []
+    for name, more in (("a", []), ("b", ["--iw-bf16"])):
+        options = ["--iw-samples", 50, "--no-generation", "--cpu", "--json", tmp_path / name, *more]
+        assert vae_eval(vae[0], "--data", sentences, *options) == 0
+        found.append(results(tmp_path / name)[0])
+    assert "50 samples, decoder in bfloat16" in capsys.readouterr().out
+    weighted = [[row.pop(name) for name in ("iw_nll", "iw_ppl")][0] for row in found]
+    assert 0 < abs(weighted[0] - weighted[1]) < 0.05 and found[0] == found[1]
+
+
 # ---------------------------------------------------------------------- generated text
 
 

@@ -1,5 +1,6 @@
 """Likelihood and latent metrics of a text VAE (or an LSTM language model) on a data set."""
 
+import copy
 import math
 from dataclasses import asdict, dataclass
 from typing import Any, Dict, Iterator, List, Optional, Union
@@ -25,12 +26,14 @@ class Settings:
         mi_batch: sentences in a batch of mutual information and critic bounds.
         max_tokens: sentences x samples x longest sentence that go through the model at a time.
         seed: of all samples; they do not depend on the other settings.
+        iw_bf16: compute the decoder in bfloat16 for the importance weights, and for them only.
     """
 
     iw_samples: int = 500
     mi_batch: int = 32
     max_tokens: int = 8000
     seed: int = 1
+    iw_bf16: bool = False
 
 
 @dataclass(frozen=True)
@@ -208,6 +211,9 @@ def importance_weighted(
     Args:
         posterior: of all sentences, shape (N, latent).
     """
+    if settings.iw_bf16:
+        model = copy.deepcopy(model)
+        model.use_bfloat16_decoder()
     longest = int(dataset.num_tokens_vec(_all(dataset)).max())
     budget = max(longest, settings.max_tokens // settings.iw_samples)  # few sentences, so that the bar moves
     total = 0.0

@@ -36,9 +36,9 @@ class Row:
         return {**named, "generated": text, "gaps": [entry.as_dict() for entry in self.gaps], "remarks": self.remarks}
 
 
-def tables(rows: Sequence[Row], mi_batch: int, iw_samples: int) -> str:
+def tables(rows: Sequence[Row], mi_batch: int, iw_samples: int, iw_bf16: bool = False) -> str:
     """The likelihood and latent metrics, the generated text, and what has to be said about them."""
-    lines = [*_aligned([_latent_header(mi_batch), *map(_latent, rows)]), *_latent_notes(rows, iw_samples)]
+    lines = [*_aligned([_latent_header(mi_batch), *map(_latent, rows)]), *_latent_notes(rows, iw_samples, iw_bf16)]
     if any(row.gaps for row in rows):
         lines += ["", *_aligned([_GAPS, *(cells for row in rows for cells in _gaps(row))]), *_gap_notes(rows)]
     text = [cells for row in rows for cells in _text(row)]
@@ -59,14 +59,15 @@ def _latent(row: Row) -> List[str]:
     return [row.name, str(row.metrics.sentences), *numbers, "-" if units is None else str(units)]
 
 
-def _latent_notes(rows: Sequence[Row], iw_samples: int) -> List[str]:
+def _latent_notes(rows: Sequence[Row], iw_samples: int, iw_bf16: bool) -> List[str]:
     notes = ["nats per sentence; NLL: negative ELBO at beta 1, one z; PPL = exp(NLL / tokens), end symbols counted"]
     if any(row.metrics.mi is not None for row in rows):
         notes.append("MI: by the aggregated posterior of a batch or of all sentences; DV, tangent: the critic's bounds")
     if any(row.metrics.kl is None for row in rows):
         notes.append("a language model's NLL and PPL are exact: a VAE's are upper bounds on the true ones")
     if any(row.metrics.iw_nll is not None for row in rows):
-        notes.append(f"IW-NLL: {iw_samples} samples; tighter than NLL, not to be compared with that column")
+        how = ", decoder in bfloat16" if iw_bf16 else ""
+        notes.append(f"IW-NLL: {iw_samples} samples{how}; tighter than NLL, not to be compared with that column")
     return notes
 
 
