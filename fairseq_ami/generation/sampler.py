@@ -110,13 +110,12 @@ class _Forced:
     """What prefixes mean for a sampling loop. Their words are written into *tokens* first."""
 
     def __init__(self, prefixes: Optional[Prefixes], tokens: Tensor, pad: int):
-        self.everyone = torch.arange(len(tokens), device=tokens.device)
-        self.leader = self.everyone if prefixes is None else prefixes.leader
-        self.starting = self.everyone[self.leader.eq(self.everyone)]
+        self.everyone = self.starting = torch.arange(len(tokens), device=tokens.device)
         self.longest = 0
         if prefixes is not None:
             self.words, self.kept = prefixes.tokens, prefixes.tokens.ne(pad).sum(1)
-            self.longest = int(self.kept.max())
+            self.leader, self.longest = prefixes.leader, int(self.kept.max())
+            self.starting = self.everyone[self.leader.eq(self.everyone)]
             tokens[:, 1 : 1 + self.longest] = self.words[:, : self.longest]
 
     def join(self, alive: Tensor, going: Tensor, length: int) -> Tuple[Tensor, Tensor, Optional[Tensor]]:
