@@ -195,8 +195,8 @@ def draw_rewards() -> Figure:
     for run, rows in runs("rewards", lambda row: "\t".join((row["direction"], row["row"], row["seed"])), MULTI30K):
         direction, system, seed = run.split("\t")
         axis = axes[("En-De", "De-En").index(direction)]
-        label = system if seed == "1" else None
-        curve(axis, rows, "updates of P", "validation BLEU", label, REWARDS.get(system, BLUE))
+        style, label = ({}, system) if seed == "1" else ({"linestyle": "--"}, None)
+        curve(axis, rows, "updates of P", "validation BLEU", label, REWARDS.get(system, BLUE), **style)
     for axis, direction in zip(axes, ("En-De", "De-En")):
         name(axis, "updates of P", "validation BLEU", f"Multi30k {direction}")
     legend(figure, 3)

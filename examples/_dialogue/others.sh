@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # The systems that AMI is compared with: rows of 3_train.sh beside those of common.sh, which sources this file.
-OTHERS=${OTHERS-hred vhred dir-vhred vhcr cgan}  # Table 1
+OTHERS=${OTHERS-hred vhred dir-vhred dir-vhred-released vhcr cgan}  # Table 1
 KL_UPDATES=${KL_UPDATES:-5000}       # over which the weight of the KL terms rises from 0 to 1
 HIERARCHICAL=${HIERARCHICAL:-}       # further options of fairseq-train in the rows hred, vhred, dir-vhred and vhcr
 DISCRIMINATOR_UPDATES=${DISCRIMINATOR_UPDATES:-200}  # of cgan's discriminator alone, before the first cycle
@@ -24,15 +24,19 @@ other_name() { if [ "$1" = cgan ]; then echo "$ARCH-cgan"; else echo "$1"; fi; }
 
 hierarchical() {  # hred, vhred, dir-vhred or vhcr, by maximum likelihood or the ELBO, as many epochs as the pretraining
   have_data
-  local row=$1 folder options hred
+  local row=$1 folder options hred family=${1%-released}
   folder=$(other_folder "$row") hred=$(other_folder hred)/checkpoint_best.pt
   mkdir -p "$(dirname "$folder")"
-  options="--arch $(other_arch "${row//-/_}")"
+  options="--arch $(other_arch "${family//-/_}")"
   if [ "$row" = hred ]; then
     options="$options --criterion cross_entropy"
   else
     [ -s "$hred" ] || stop "there is no $hred: run 3_train.sh hred first"
-    options="$options --hred-checkpoint $hred --criterion dialog_elbo --kl-anneal linear --kl-anneal-updates $KL_UPDATES"
+    options="$options --hred-checkpoint $hred --criterion dialog_elbo"
+    case $row in
+      *-released) options="$options --kl-weight-mode inverse-reconstruction" ;;  # as the released code weighs the KL
+      *) options="$options --kl-anneal linear --kl-anneal-updates $KL_UPDATES" ;;
+    esac
     if [ "$row" = vhcr ]; then options="$options --whole-dialogues"; else options="$options --word-dropout 0.25"; fi
   fi
   # shellcheck disable=SC2086
@@ -58,7 +62,7 @@ adversarial() {  # cgan: adversarial REINFORCE from the forward network of ARCH,
 
 train_other() {  # one of OTHERS; called again it goes on where it stopped
   case $1 in
-    hred | vhred | dir-vhred | vhcr) hierarchical "$1" ;;
+    hred | vhred | dir-vhred | dir-vhred-released | vhcr) hierarchical "$1" ;;
     cgan) adversarial ;;
     *) return 1 ;;
   esac
