@@ -24,15 +24,53 @@ def test_the_demos_table(figures):
         assert [bleu, informative, shares, bound] == [page[name][i] for i in (1, 2, 3, 6)]
 
 
-@pytest.mark.parametrize("path", ["README.md", "docs/results.md"])
 @pytest.mark.parametrize("direction", COLUMNS)
-def test_translation(path, direction, figures):
+def test_translation(direction, figures):
     """Scores as they are, bounds to one decimal."""
-    shown = {row[0].replace(" continued", ""): row for row in figures.rows(path, "| | En-De BLEU / chrF |")[1:]}
+    table = figures.rows("docs/results.md", "| | En-De BLEU / chrF |")
+    shown = {row[0].replace(" continued", ""): row for row in table[1:]}
     scores, bound = COLUMNS[direction]
     for name, values in figures.translation_table(direction).items():
         assert shown[name][scores] == f"{values['BLEU']} / {values['chrF']}"
         assert float(shown[name][bound]) == pytest.approx(values["bound"], abs=0.05)
+
+
+REWARD_TABLES = {  # page: header of its table, columns of scores, columns of the bounds gained and how they are divided
+    "README.md": ("| | En-De BLEU / chrF |", (1, 2), (3, 3)),
+    "docs/results.md": ("| test2016 BLEU / chrF |", (1, 2), None),
+    "examples/multi30k/REWARDS.md": ("| row | reward |", (2, 4), (3, 5)),
+}
+REWARD_ROWS = {
+    "AMI": "AMI, length-neutral",
+    "sentence BLEU as the reward": "BLEU",
+    "AMI and sentence BLEU": "AMI and BLEU",
+}
+
+
+@pytest.mark.parametrize("path", REWARD_TABLES)
+def test_rewards(path, figures):
+    """Means over the seeds that the row names, of the file with all runs."""
+    header, scores, bounds = REWARD_TABLES[path]
+    head, *runs = figures.rows("examples/multi30k/tables/rewards_test.tsv")
+    for row in figures.rows(path, header)[1:]:
+        name, seeds = re.fullmatch(r"(.*?) \((?:`.*`, )?(one|two) seeds?\)", row[0]).groups()
+        if name == "start":
+            continue
+        for place, direction in enumerate(COLUMNS):
+            found = [dict(zip(head, run)) for run in runs if run[:2] == [direction, REWARD_ROWS.get(name, name)]]
+            if not found:
+                assert row[scores[place]] == "not run"
+                continue
+            assert len(found) == {"one": 1, "two": 2}[seeds]
+
+            def mean(column):
+                return sum(float(run[column]) for run in found) / len(found)
+
+            bleu, chrf = map(float, row[scores[place]].split(" / "))
+            assert bleu == pytest.approx(mean("BLEU"), abs=0.0501) and chrf == pytest.approx(mean("chrF"), abs=0.0501)
+            cell = row[bounds[place]].split(" / ")[place if "/" in row[bounds[place]] else 0] if bounds else ""
+            if cell:
+                assert float(cell) == pytest.approx(mean("bound gain"), abs=0.0501)
 
 
 def test_every_point_of_the_figure_is_a_cell(figures):
