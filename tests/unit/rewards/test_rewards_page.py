@@ -33,7 +33,7 @@ def test_functions_of_ones_own(tmp_path, monkeypatch):
 
 def test_every_reward_of_the_page_is_known():
     """Those of the commands, and those of the table."""
-    for words in re.findall(r"--reward ([^-\n]+)", BASH):
+    for words in re.findall(r"--reward (.+?)(?: -|\n)", BASH):
         for text in words.split():
             assert parse_rewards(text, also=MORE)
     table = PAGE[PAGE.index("| name | reward of a sample |") : PAGE.index("adds two rewards")]
